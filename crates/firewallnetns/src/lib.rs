@@ -1,0 +1,1 @@
+//! The CNI plugin and the command line for people.

@@ -1,0 +1,2 @@
+//! The CNI protocol, both sides.
+#![forbid(unsafe_code)]

@@ -1,0 +1,5 @@
+//! A [`fwn_plan::plan::Plan`] in, a changed namespace out: the only crate with system calls and child processes.
+
+pub mod netlink;
+pub mod netns;
+mod sys;

@@ -1,0 +1,5 @@
+//! Netlink itself: attributes, messages, a blocking socket. Knows nothing of nf_tables, ip_set or routes.
+
+pub mod attr;
+pub mod message;
+pub mod socket;

@@ -1,0 +1,249 @@
+//! A blocking netlink socket: messages out, answers in, each error with the number of the message it belongs to.
+//!
+//! A socket belongs for its whole life to the network namespace that its opening thread was in; it can be used
+//! from any thread afterwards.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
+    socket, sockopt,
+};
+
+use super::attr::Malformed;
+use super::message::{Message, MessageReader, Messages, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR};
+use crate::sys;
+
+/// Which kernel subsystem a socket speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// `NETLINK_ROUTE`: links, addresses, routes.
+    Route,
+    /// `NETLINK_NETFILTER`: nf_tables, ip_set, conntrack.
+    Netfilter,
+}
+
+/// An error that the kernel answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelError {
+    /// Number of the message in what was sent, from 0.
+    pub number: u32,
+    /// The errno, positive. Above 4095 it is a subsystem's own (`ip_set`).
+    pub errno: i32,
+    /// The kernel's own words, where it had any (extended ack).
+    pub text: Option<String>,
+    /// Offset of the attribute that it dislikes, from the start of the message.
+    pub offset: Option<u32>,
+    /// What the kernel sent back of the request, from its `nlmsghdr` on.
+    pub echo: Vec<u8>,
+}
+
+impl std::fmt::Display for KernelError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let errno = Errno::from_raw(self.errno);
+        if errno == Errno::UnknownErrno {
+            write!(f, "error {}", self.errno)?;
+        } else {
+            write!(f, "{} ({errno:?})", errno.desc())?;
+        }
+        match &self.text {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why an exchange failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// The socket could not be opened or set up.
+    #[error("cannot open a netlink socket")]
+    Open(#[source] Errno),
+    /// The messages could not be sent.
+    #[error("cannot send {bytes} bytes over netlink")]
+    Send {
+        /// How many there were.
+        bytes: usize,
+        /// Why.
+        source: Errno,
+    },
+    /// No answer could be received.
+    #[error("cannot receive over netlink")]
+    Receive(#[source] Errno),
+    /// An answer did not fit into the buffer.
+    #[error("netlink answer of {0} bytes is longer than the receive buffer")]
+    Truncated(usize),
+    /// An answer is no netlink message.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// What was listed changed while it was listed; ask again.
+    #[error("netlink dump was interrupted by a change")]
+    Interrupted,
+    /// The kernel refused one or more of the messages.
+    #[error("{}", join(.0))]
+    Kernel(Vec<KernelError>),
+}
+
+impl SocketError {
+    /// The errno of the first refused message.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Kernel(errors) => errors.first().map(|error| error.errno),
+            _ => None,
+        }
+    }
+}
+
+fn join(errors: &[KernelError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Room for the largest answer: `ip_set` echoes a whole refused request, whose nests have at most 64 KiB each.
+/// Pages that are never written cost nothing.
+const RECEIVE_BUFFER: usize = 256 * 1024;
+
+/// A blocking netlink socket.
+#[derive(Debug)]
+pub struct NetlinkSocket {
+    fd: OwnedFd,
+    next: u32,
+    buffer: Vec<u8>,
+}
+
+impl NetlinkSocket {
+    /// Opens a socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`SocketError::Open`]
+    pub fn open(protocol: Protocol) -> Result<Self, SocketError> {
+        let protocol = match protocol {
+            Protocol::Route => SockProtocol::NetlinkRoute,
+            Protocol::Netfilter => SockProtocol::NetlinkNetFilter,
+        };
+        let open = || {
+            let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+            bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+            // without the kernel's words an error is still an error
+            let _ = sys::set_netlink_option(&fd, sys::NETLINK_EXT_ACK);
+            Ok(Self { fd, next: 1, buffer: vec![0; RECEIVE_BUFFER] })
+        };
+        open().map_err(SocketError::Open)
+    }
+
+    /// Sends `messages` and gives every answer to `each`, until the last message is answered for good: by an
+    /// acknowledgement (so its flags need `NLM_F_ACK`), an error, or the end of a dump.
+    ///
+    /// # Errors
+    /// [`SocketError::Kernel`] with every message that the kernel refused; [`SocketError::Interrupted`] where a
+    /// dump may have holes; what `each` returns; failures of the socket.
+    pub fn exchange(
+        &mut self,
+        messages: &mut Messages,
+        mut each: impl FnMut(Message<'_>) -> Result<(), Malformed>,
+    ) -> Result<(), SocketError> {
+        let Some(last) = messages.count().checked_sub(1) else { return Ok(()) };
+        let first = self.send(messages)?;
+        let mut refused = Vec::new();
+        let mut interrupted = false;
+        loop {
+            let length = self.receive(MsgFlags::empty())?;
+            for message in MessageReader::new(&self.buffer[..length]) {
+                let message = message?;
+                let number = message.sequence.wrapping_sub(first);
+                if number > last {
+                    continue; // an answer to an earlier, failed exchange
+                }
+                interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+                if !matches!(message.kind, NLMSG_ERROR | NLMSG_DONE) {
+                    each(message)?;
+                    continue;
+                }
+                if message.errno()? != 0 {
+                    refused.push(kernel_error(&message, number)?);
+                }
+                if number == last {
+                    return match (refused.is_empty(), interrupted) {
+                        (false, _) => Err(SocketError::Kernel(refused)),
+                        (true, true) => Err(SocketError::Interrupted),
+                        (true, false) => Ok(()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Sends `messages`, none of which asks for an acknowledgement, as one datagram, and collects what the kernel
+    /// refused. The kernel has done all its work when `send` returns, so what is not there then never comes
+    /// (`nfnetlink_rcv`, `net/netfilter/nfnetlink.c`).
+    ///
+    /// # Errors
+    /// [`SocketError::Kernel`] with every message that the kernel refused; failures of the socket.
+    pub fn commit(&mut self, messages: &mut Messages) -> Result<(), SocketError> {
+        let last = messages.count().saturating_sub(1);
+        let first = self.send(messages)?;
+        let mut refused = Vec::new();
+        loop {
+            let length = match self.receive(MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => length,
+                Err(SocketError::Receive(Errno::EAGAIN)) => break,
+                Err(error) => return Err(error),
+            };
+            for message in MessageReader::new(&self.buffer[..length]) {
+                let message = message?;
+                let number = message.sequence.wrapping_sub(first);
+                if number <= last && message.kind == NLMSG_ERROR && message.errno()? != 0 {
+                    refused.push(kernel_error(&message, number)?);
+                }
+            }
+        }
+        if refused.is_empty() { Ok(()) } else { Err(SocketError::Kernel(refused)) }
+    }
+
+    /// Room for the answers to a big batch: the default receive buffer overflows at about 300 errors.
+    pub fn reserve_receive_buffer(&self, bytes: usize) {
+        // best effort: it needs CAP_NET_ADMIN in the initial user namespace
+        let _ = setsockopt(&self.fd, sockopt::RcvBufForce, &bytes);
+    }
+
+    fn send(&mut self, messages: &mut Messages) -> Result<u32, SocketError> {
+        /// The default `SO_SNDBUF` takes about 200 KB; less needs no system call to make room.
+        const DEFAULT_SEND_BUFFER: usize = 100 * 1024;
+        let first = self.next;
+        self.next = self.next.wrapping_add(messages.count());
+        let bytes = messages.numbered_from(first);
+        if bytes.len() > DEFAULT_SEND_BUFFER {
+            let _ = setsockopt(&self.fd, sockopt::SndBufForce, &(bytes.len() * 2));
+        }
+        let failed = |source| SocketError::Send { bytes: bytes.len(), source };
+        let sent = loop {
+            match send(self.fd.as_raw_fd(), bytes, MsgFlags::empty()) {
+                Err(Errno::EINTR) => {}
+                other => break other.map_err(failed)?,
+            }
+        };
+        if sent == bytes.len() { Ok(first) } else { Err(failed(Errno::EMSGSIZE)) }
+    }
+
+    fn receive(&mut self, flags: MsgFlags) -> Result<usize, SocketError> {
+        loop {
+            match recv(self.fd.as_raw_fd(), &mut self.buffer, flags | MsgFlags::MSG_TRUNC) {
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(SocketError::Receive(errno)),
+                Ok(length) if length > self.buffer.len() => return Err(SocketError::Truncated(length)),
+                Ok(length) => return Ok(length),
+            }
+        }
+    }
+}
+
+fn kernel_error(message: &Message<'_>, number: u32) -> Result<KernelError, Malformed> {
+    let (text, offset) = message.extended_ack();
+    Ok(KernelError {
+        number,
+        errno: message.errno()?,
+        text: text.map(str::to_owned),
+        offset,
+        echo: message.payload.get(4..).unwrap_or_default().to_vec(),
+    })
+}

@@ -1,0 +1,52 @@
+//! The few system calls that no library wraps. The only file of the project with unsafe code.
+#![expect(unsafe_code, reason = "socket options that nix does not have")]
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
+
+/// `NETLINK_EXT_ACK` (`linux/netlink.h`): errors come with the kernel's own words.
+pub(crate) const NETLINK_EXT_ACK: libc::c_int = 11;
+/// `SOL_NETLINK` (`linux/socket.h`)
+const SOL_NETLINK: libc::c_int = 270;
+/// `SO_NETNS_COOKIE` (`asm-generic/socket.h`), since Linux 5.14.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// Turns a boolean option of a netlink socket on.
+///
+/// # Errors
+/// The errno of `setsockopt`.
+pub(crate) fn set_netlink_option(socket: &impl AsFd, option: libc::c_int) -> Result<(), Errno> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open for the length of the borrow, and pointer and length are those of `on`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            SOL_NETLINK,
+            option,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// The cookie of the network namespace that a socket belongs to: a number that this kernel never gives twice.
+///
+/// # Errors
+/// The errno of `getsockopt`: `ENOPROTOOPT` before Linux 5.14.
+pub(crate) fn netns_cookie(socket: &impl AsFd) -> Result<u64, Errno> {
+    let mut cookie: u64 = 0;
+    let mut length = size_of_val(&cookie) as libc::socklen_t;
+    // SAFETY: the descriptor is open for the length of the borrow, and pointer and length are those of `cookie`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result).map(|_| cookie)
+}

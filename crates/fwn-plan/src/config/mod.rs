@@ -1,0 +1,165 @@
+//! Configuration as written: text in, typed values with origins out. No default is applied here, no variable
+//! expanded and nothing looked up; unknown keys and wrong types are the errors of this layer.
+
+use crate::netfilter::Family;
+use crate::origin::Origin;
+
+/// A string as written, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The decoded string, variables not expanded.
+    pub value: String,
+    /// Its place.
+    pub origin: Origin,
+}
+
+/// Our own keys of a network configuration; CNI's keys are the business of the CNI layer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NetConf {
+    /// `dataDir`
+    pub data_dir: Option<Text>,
+    /// `fwFiles`
+    pub fw_files: Vec<Text>,
+    /// `vars`, in the order written.
+    pub vars: Vec<(String, Text)>,
+    /// `varFiles`
+    pub var_files: Vec<Text>,
+    /// `names.timeout`, in seconds.
+    pub names_timeout: Option<u32>,
+    /// `names.servers`
+    pub names_servers: Vec<Text>,
+    /// `engine`
+    pub engine: Option<Engine>,
+    /// `stateDir`
+    pub state_dir: Option<Text>,
+    /// `persistDir`
+    pub persist_dir: Option<Text>,
+    /// `logFile`
+    pub log_file: Option<Text>,
+    /// `logLevel`
+    pub log_level: Option<LogLevel>,
+    /// The inline part: `ipsets`, `policies`, `chains`, `rules`.
+    pub section: Section,
+}
+
+/// `engine`: who encodes the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// Native, and iptables for what native does not encode.
+    #[default]
+    Auto,
+    /// Native, or an error.
+    Native,
+    /// The machine's own `iptables-nft-restore` encodes every rule.
+    Iptables,
+}
+
+/// `logLevel`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    /// Failures only.
+    Error,
+    /// And what an operator should look at.
+    #[default]
+    Warn,
+    /// And what was done.
+    Info,
+    /// And how.
+    Debug,
+    /// And every netlink message.
+    Trace,
+}
+
+/// One .fw file, or the inline part of the network configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Section {
+    /// `ipsets`
+    pub sets: Vec<SetConf>,
+    /// `chains`
+    pub chains: Vec<ChainConf>,
+    /// `policies`
+    pub policies: Vec<PolicyConf>,
+    /// `rules`
+    pub rules: Vec<RuleConf>,
+}
+
+/// An element of `ipsets`. Numbers may be written as numbers or as strings that hold one; their limits are
+/// those of the kernel and are checked in [`crate::set`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetConf {
+    /// Place of the whole object.
+    pub origin: Origin,
+    /// `set`: its name.
+    pub set: Text,
+    /// `hashtype`: `hash:ip`, `bitmap:port`, `list:set`, ...
+    pub hashtype: Text,
+    /// The other create options as written, in order: `hashfamily`, `hashsize`, `netmask`, `maxElem`,
+    /// `timeout`, `bucketsize`, `range`, `size` as text; `counters`, `comment`, `skbinfo`, `forceadd` as
+    /// `true` or `false`.
+    pub options: Vec<(&'static str, Text)>,
+    /// `entries`
+    pub entries: Vec<Text>,
+    /// `file`
+    pub file: Option<Text>,
+    /// `persist`
+    pub persist: bool,
+}
+
+/// An element of `chains`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainConf {
+    /// `chain`
+    pub chain: Text,
+    /// `table`
+    pub table: Option<Text>,
+}
+
+/// An element of `policies`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyConf {
+    /// `chain`
+    pub chain: Text,
+    /// `policy`
+    pub policy: Text,
+    /// `table`
+    pub table: Option<Text>,
+    /// `family`
+    pub family: Option<Family>,
+}
+
+/// An element of `rules`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleConf {
+    /// Place of the whole object.
+    pub origin: Origin,
+    /// `type` and `position`
+    pub placement: Placement,
+    /// `chain`
+    pub chain: Text,
+    /// `rule`
+    pub rule: Text,
+    /// `table`
+    pub table: Option<Text>,
+    /// `family`
+    pub family: Option<Family>,
+    /// `forEach`
+    pub for_each: Option<ForEach>,
+}
+
+/// Where in its chain a rule goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// `A`: at the end.
+    Append,
+    /// `I`: so that it becomes the rule of this number, from 1.
+    Insert(u32),
+}
+
+/// `forEach`: a rule repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForEach {
+    /// For each of `runtimeConfig.portMappings`.
+    PortMappings,
+    /// For each address of the attachment.
+    Ips,
+}

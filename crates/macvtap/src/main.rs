@@ -1,0 +1,2 @@
+//! The CNI main plugin `macvtap`.
+fn main() {}
