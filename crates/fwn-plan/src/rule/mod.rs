@@ -1,6 +1,8 @@
 //! A rule in iptables syntax: text to words ([`lex`]), words to a [`Rule`] ([`parse`]) by the table of what
 //! iptables knows ([`extensions`]). Knows no netlink and no file names; spans are bytes of the rule text.
 
+pub mod lex;
+
 use std::net::IpAddr;
 use std::ops::Range;
 
