@@ -6,7 +6,12 @@ pub mod lex;
 use std::net::IpAddr;
 use std::ops::Range;
 
+pub mod address;
+pub mod databases;
 pub mod extensions;
+pub mod lex;
+pub mod parse;
+pub mod render;
 
 /// Bytes of the rule text as written, before expansion.
 pub type Span = Range<usize>;
