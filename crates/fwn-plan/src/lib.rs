@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod decide;
 pub mod expand;
 pub mod nearest;
 pub mod netfilter;

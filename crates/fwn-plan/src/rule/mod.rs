@@ -1,8 +1,6 @@
 //! A rule in iptables syntax: text to words ([`lex`]), words to a [`Rule`] ([`parse`]) by the table of what
 //! iptables knows ([`extensions`]). Knows no netlink and no file names; spans are bytes of the rule text.
 
-pub mod lex;
-
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -17,7 +15,7 @@ pub mod render;
 pub type Span = Range<usize>;
 
 /// A value and whether a `!` stood before it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Negatable<T> {
     /// Whether it is negated.
     pub negated: bool,

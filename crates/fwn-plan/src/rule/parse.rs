@@ -47,6 +47,15 @@ impl ParsedRule {
             _ => None,
         }
     }
+
+    /// The names that `-s` and `-d` hold.
+    pub fn host_names(&self) -> impl Iterator<Item = &str> {
+        let hosts = self.source.iter().chain(&self.destination).flat_map(|side| &side.hosts);
+        hosts.filter_map(|host| match host {
+            Host::Name(name) => Some(name.as_str()),
+            Host::Network(_) => None,
+        })
+    }
 }
 
 /// What `-s` or `-d` lists.
