@@ -11,8 +11,8 @@ use crate::problem::{Problem, Problems};
 use crate::resolve::{Addresses, networks};
 use crate::rule::parse::Hosts;
 use crate::rule::{Negatable, Network, Rule};
-use crate::set::SetDraft;
 use crate::ruleset::{PolicyItem, RuleItem, RuleSet};
+use crate::set::SetDraft;
 
 /// What the rule set could not know by itself.
 #[derive(Debug, Clone)]
@@ -86,8 +86,11 @@ impl Tables {
 
 /// The last word counts, in the place of the first.
 fn set_policy(table: &mut TablePlan, item: &PolicyItem) {
-    let op =
-        PolicyOp { chain: Hook::chain(item.chain).to_owned(), policy: item.policy, origin: item.origin.clone() };
+    let op = PolicyOp {
+        chain: Hook::chain(item.chain).to_owned(),
+        policy: item.policy,
+        origin: item.origin.clone(),
+    };
     match table.policies.iter_mut().find(|other| other.chain == op.chain) {
         Some(other) => *other = op,
         None => table.policies.push(op),
@@ -150,7 +153,10 @@ fn side(
     let Some(hosts) = side else { return Ok(vec![None]) };
     let networks = networks(&hosts.hosts, &facts.hosts, family);
     if hosts.negated && networks.len() > 1 {
-        let message = format!("`!` before a name with {} addresses: each rule would match the others' packets", networks.len());
+        let message = format!(
+            "`!` before a name with {} addresses: each rule would match the others' packets",
+            networks.len()
+        );
         let problem = Problem::new(item.origin.with_span(hosts.span.clone()), message);
         return Err(problem.hint("negate a set that holds them: `-m set ! --match-set NAME src`").into());
     }

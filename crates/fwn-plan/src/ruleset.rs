@@ -10,11 +10,11 @@ use crate::nearest::nearest;
 use crate::netfilter::{Families, Hook, Policy, Table};
 use crate::origin::Origin;
 use crate::problem::{Problem, Problems};
+use crate::rule::RuleProblem;
 use crate::rule::databases::Databases;
 use crate::rule::extensions::target_names;
 use crate::rule::lex::parse_words;
 use crate::rule::parse::{ParsedRule, chain_name_problem, check_chain, parse_rule};
-use crate::rule::RuleProblem;
 use crate::set::{ServiceNames, SetDraft, SetInput, parse_set};
 
 /// A section with the texts of the files that its sets name.
@@ -215,7 +215,8 @@ impl RuleSet {
         let hook = table.builtin(&chain);
         if hook.is_none() {
             let known = table.hooks().iter().map(|hook| hook.chain());
-            let message = format!("table `{table}` has no built-in chain `{chain}`, and only those have a policy");
+            let message =
+                format!("table `{table}` has no built-in chain `{chain}`, and only those have a policy");
             problems.push(with_nearest(Problem::new(conf.chain.origin.clone(), message), &chain, known));
         }
         let parsed = Policy::parse(&policy);
@@ -226,7 +227,13 @@ impl RuleSet {
         }
         if let (Some(chain), Some(policy)) = (hook, parsed) {
             let families = Families::from(conf.family);
-            self.policies.push(PolicyItem { table, chain, policy, families, origin: conf.policy.origin.clone() });
+            self.policies.push(PolicyItem {
+                table,
+                chain,
+                policy,
+                families,
+                origin: conf.policy.origin.clone(),
+            });
         }
         problems.finish(())
     }
@@ -290,8 +297,14 @@ impl RuleSet {
         let parsed = problems.collect(parsed.map_err(|all| rule_problems(&conf.rule, all)));
         let (Some(table), Some(parsed)) = (table, parsed) else { return problems.finish(()) };
         problems.extend(rule_problems(&conf.rule, check_chain(&parsed, table.builtin(&chain))));
-        let item =
-            RuleItem { table, chain, placement, families: Families::from(conf.family), parsed, origin: conf.rule.origin.clone() };
+        let item = RuleItem {
+            table,
+            chain,
+            placement,
+            families: Families::from(conf.family),
+            parsed,
+            origin: conf.rule.origin.clone(),
+        };
         self.rules.push(item);
         problems.finish(())
     }
@@ -304,10 +317,13 @@ impl RuleSet {
     fn check_chains(&self, problems: &mut Problems) {
         for rule in &self.rules {
             let table = rule.table;
-            if table.builtin(&rule.chain).is_none() && !self.user_chains(table).any(|name| name == rule.chain) {
+            if table.builtin(&rule.chain).is_none() && !self.user_chains(table).any(|name| name == rule.chain)
+            {
                 let message = format!("chain `{}` does not exist in table `{table}`", rule.chain);
                 let mut known: Vec<&str> = self.user_chains(table).collect();
-                known.extend(table.hooks().iter().map(|hook| hook.chain()));
+                for hook in table.hooks() {
+                    known.push(hook.chain());
+                }
                 problems.push(with_nearest(Problem::new(rule.origin.clone(), message), &rule.chain, known));
             }
             let Some(jump) = rule.parsed.chain() else { continue };
@@ -318,7 +334,9 @@ impl RuleSet {
             } else if !self.user_chains(table).any(|name| name == jump.text) {
                 let message = format!("`{}` is neither a target nor a chain of table `{table}`", jump.text);
                 let mut known: Vec<&str> = self.user_chains(table).collect();
-                known.extend(target_names());
+                for name in target_names() {
+                    known.push(name);
+                }
                 problems.push(with_nearest(Problem::new(origin, message), &jump.text, known));
             }
         }
