@@ -1,5 +1,8 @@
 //! A [`fwn_plan::plan::Plan`] in, a changed namespace out: the only crate with system calls and child processes.
 
+pub mod firewall;
+mod fnv;
 pub mod netlink;
 pub mod netns;
+pub mod nft;
 mod sys;

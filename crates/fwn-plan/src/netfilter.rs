@@ -146,14 +146,14 @@ impl Table {
         self.hooks().iter().copied().find(|hook| hook.chain() == name)
     }
 
-    /// Priority of the base chain at `hook`, as iptables-nft gives it (`xtables_ipv4` in its `nft.c`, values
-    /// from `linux/netfilter_ipv4.h`).
+    /// Priority of the base chain at `hook`, as iptables-nft gives it (`xtables_ipv4` in its `nft.c`): the values
+    /// of `linux/netfilter_ipv4.h`, except for `security`, where the header has 50.
     pub fn priority(self, hook: Hook) -> i32 {
         match self {
             Self::Raw => -300,
             Self::Mangle => -150,
             Self::Filter => 0,
-            Self::Security => 50,
+            Self::Security => 150,
             Self::Nat => match hook {
                 Hook::Input | Hook::Postrouting => 100,
                 _ => -100,

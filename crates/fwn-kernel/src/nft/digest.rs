@@ -1,0 +1,161 @@
+//! The digest of a rule: equal as long as the rule says the same, whatever passed through it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::constants as c;
+use super::decode::decode_expressions;
+use crate::fnv::Fnv;
+use crate::netlink::attr::{Attr, Malformed};
+
+/// Digest of a rule's expressions without what changes by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(u128);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u128::from_str_radix(&text, 16).map(Self)
+    }
+}
+
+/// The digest of a rule's expressions, as the kernel gives them back. What was sent can have another: the kernel
+/// adds defaults and clears its own parts of xt structures.
+///
+/// # Errors
+/// The bytes are no list of expressions.
+pub fn digest(expressions: &[u8]) -> Result<Digest, Malformed> {
+    let mut fnv = Fnv::new();
+    for expression in decode_expressions(expressions) {
+        let expression = expression?;
+        fnv.field(expression.name.as_bytes());
+        for attr in expression.data {
+            let attr = attr?;
+            match state(expression.name, &attr)? {
+                State::None => {
+                    fnv.bytes(&attr.kind.to_le_bytes());
+                    fnv.field(attr.value);
+                }
+                State::Partly(configured) => {
+                    fnv.bytes(&attr.kind.to_le_bytes());
+                    fnv.field(&configured.to_le_bytes());
+                }
+                State::Wholly => {}
+            }
+        }
+    }
+    Ok(Digest(fnv.finish()))
+}
+
+/// How much of an attribute changes by itself.
+enum State {
+    None,
+    /// All but these bits.
+    Partly(u32),
+    Wholly,
+}
+
+/// `limit` and `connlimit` give back only how they were configured, and xt matches have their state cleared
+/// (`nft_extension_dump_info`, `net/netfilter/nft_compat.c`).
+fn state(expression: &str, attr: &Attr<'_>) -> Result<State, Malformed> {
+    Ok(match (expression, attr.kind) {
+        ("counter", c::NFTA_COUNTER_BYTES | c::NFTA_COUNTER_PACKETS) | ("quota", c::NFTA_QUOTA_CONSUMED) => {
+            State::Wholly
+        }
+        // NFTA_LAST_SET, NFTA_LAST_MSECS: it has nothing else
+        ("last", _) => State::Wholly,
+        ("quota", c::NFTA_QUOTA_FLAGS) => State::Partly(attr.be32()? & c::NFT_QUOTA_F_INV),
+        // NFTA_*_PAD: empty, and where it stands depends on the place in the answer
+        _ if attr.value.is_empty() => State::Wholly,
+        _ => State::None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::attr::AttrWriter;
+
+    /// Name and attributes of an expression.
+    type Written<'a> = (&'a str, &'a [(u16, &'a [u8])]);
+
+    fn rule(expressions: &[Written<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = AttrWriter::new(&mut bytes);
+        for (name, attrs) in expressions {
+            writer.nest(c::NFTA_LIST_ELEM, |element| {
+                element.string(c::NFTA_EXPR_NAME, name).nest(c::NFTA_EXPR_DATA, |data| {
+                    for (kind, value) in *attrs {
+                        data.bytes(*kind, value);
+                    }
+                });
+            });
+        }
+        writer.finish().expect("short");
+        bytes
+    }
+
+    fn digest_of(expressions: &[Written<'_>]) -> Digest {
+        digest(&rule(expressions)).expect("well formed")
+    }
+
+    #[test]
+    fn counters_and_quota_do_not_count() {
+        let seen = |n: u8| {
+            digest_of(&[
+                ("counter", &[(1, &[0, 0, 0, 0, 0, 0, 0, n]), (2, &[n; 8])]),
+                ("quota", &[(1, &[7; 8]), (2, &[0, 0, 0, if n > 0 { 2 } else { 0 }]), (4, &[n; 8])]),
+                ("last", &[(1, &[0, 0, 0, n]), (2, &[n; 8])]),
+            ])
+        };
+        assert_eq!(seen(0), seen(9));
+    }
+
+    #[test]
+    fn everything_else_counts() {
+        let rules: [&[Written<'_>]; 8] = [
+            &[],
+            &[("counter", &[])],
+            &[("cmp", &[(1, &[1])])],
+            &[("cmp", &[(1, &[2])])],
+            &[("cmp", &[(2, &[1])])],
+            &[("cmp", &[(1, &[1])]), ("counter", &[])],
+            &[("quota", &[(1, &[7; 8]), (2, &[0, 0, 0, 0])])],
+            &[("quota", &[(1, &[7; 8]), (2, &[0, 0, 0, 1])])],
+        ];
+        for (at, one) in rules.iter().enumerate() {
+            for other in &rules[..at] {
+                assert_ne!(digest_of(one), digest_of(other), "{one:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_digest_survives_json() {
+        let digest = digest_of(&[("counter", &[])]);
+        let text = serde_json::to_string(&digest).expect("text");
+        assert_eq!(serde_json::from_str::<Digest>(&text).expect("digest"), digest);
+        assert!(serde_json::from_str::<Digest>("\"no\"").is_err());
+    }
+}

@@ -1,0 +1,19 @@
+//! nf_tables: what is there ([`observe`]), what it says ([`decode`], [`digest`]), and one batch of changes
+//! ([`transaction`]). Knows nothing of attachments, plans or the syntax of rules.
+
+pub mod constants;
+pub mod decode;
+pub mod digest;
+pub mod observe;
+pub mod transaction;
+
+/// A rule in the kernel's bytes, wherever they come from: encoded natively, or read back from what
+/// `iptables-nft-restore` made elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EncodedRule {
+    /// `NFTA_RULE_COMPAT`: protocol and flags, which xt matches and targets are checked against. The kernel
+    /// never gives it back.
+    pub compat: Option<(u32, u32)>,
+    /// Payload of `NFTA_RULE_EXPRESSIONS`: the list of `NFTA_LIST_ELEM`.
+    pub expressions: Vec<u8>,
+}
