@@ -1,1 +1,3 @@
 //! The CNI plugin and the command line for people.
+
+pub mod resolver;
