@@ -71,6 +71,12 @@ impl Families {
         Self { ipv4: self.ipv4 && other.ipv4, ipv6: self.ipv6 && other.ipv6 }
     }
 
+    /// What either set holds.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { ipv4: self.ipv4 || other.ipv4, ipv6: self.ipv6 || other.ipv6 }
+    }
+
     /// Whether no family is left.
     pub fn is_empty(self) -> bool {
         self == Self::NONE

@@ -1,10 +1,15 @@
 //! A rule in iptables syntax: text to words ([`lex`]), words to a [`Rule`] ([`parse`]) by the table of what
 //! iptables knows ([`extensions`]). Knows no netlink and no file names; spans are bytes of the rule text.
 
+pub mod address;
+pub mod databases;
+pub mod extensions;
+pub mod lex;
+pub mod parse;
+pub mod render;
+
 use std::net::IpAddr;
 use std::ops::Range;
-
-pub mod extensions;
 
 /// Bytes of the rule text as written, before expansion.
 pub type Span = Range<usize>;

@@ -1,0 +1,70 @@
+//! Where a variable's value comes from: layers in order of precedence, shared between their users.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::nearest::nearest;
+
+/// Names and values in layers; the first layer that knows a name wins. A clone shares the layers.
+#[derive(Clone, Default)]
+pub struct Variables {
+    layers: Vec<Arc<HashMap<String, String>>>,
+}
+
+impl Variables {
+    /// No variables at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a layer below all that are there. Of a name that comes twice in it the first value counts, as with
+    /// `getenv`.
+    pub fn layer(&mut self, values: impl IntoIterator<Item = (String, String)>) -> &mut Self {
+        self.layers.push(Arc::new(collect(values)));
+        self
+    }
+
+    /// The same variables below a layer that wins over them all, such as `$IP` of one turn of `forEach`.
+    #[must_use]
+    pub fn with_locals(&self, values: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut layers = Vec::with_capacity(self.layers.len() + 1);
+        layers.push(Arc::new(collect(values)));
+        layers.extend(self.layers.iter().cloned());
+        Self { layers }
+    }
+
+    /// The value, if the variable is set; it may be empty.
+    pub fn lookup(&self, name: &str) -> Option<&str> {
+        self.layers.iter().find_map(|layer| layer.get(name)).map(String::as_str)
+    }
+
+    /// The known name that is most like `name`.
+    pub(super) fn closest(&self, name: &str) -> Option<&str> {
+        nearest(name, self.names())
+    }
+
+    /// Every name once, sorted.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let mut names: Vec<_> =
+            self.layers.iter().flat_map(|layer| layer.keys()).map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter()
+    }
+}
+
+fn collect(values: impl IntoIterator<Item = (String, String)>) -> HashMap<String, String> {
+    let mut layer = HashMap::new();
+    for (name, value) in values {
+        layer.entry(name).or_insert(value);
+    }
+    layer
+}
+
+impl fmt::Debug for Variables {
+    /// Names only: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
