@@ -6,9 +6,11 @@ use proptest::sample::select;
 use super::super::address::Host;
 use super::super::databases::{Databases, NoDatabases};
 use super::super::extensions::{MATCHES, TARGETS, find_match, find_target};
+use super::super::lex::parse_words;
 use super::super::render::render_rule;
 use super::super::{Negatable, Network, Verdict};
 use super::*;
+use crate::expand::Variables;
 use crate::netfilter::{Family, Hook};
 
 /// Knows the one protocol that the tests look up.
@@ -379,6 +381,22 @@ fn sets_and_chains_are_reported() {
     assert_eq!(chain("-j web"), Some(("web".into(), 3..6)));
     assert_eq!(chain("-g web"), Some(("web".into(), 3..6)));
     assert_eq!(chain("-j REJECT"), None);
+}
+
+#[test]
+fn a_value_of_a_variable_is_never_an_option() {
+    let mut variables = Variables::new();
+    variables.layer([("PORT".to_owned(), "80 -j ACCEPT".to_owned()), ("X".to_owned(), "--jump".to_owned())]);
+    let parse = |text| parse_rule(&parse_words(text, &variables).expect("words"), &NoDatabases);
+    let parsed = parse("-p tcp --dport $PORT -m comment --comment $X -j DROP").expect("a rule");
+    assert_eq!(
+        render_rule(&parsed.rule),
+        "-p tcp -m tcp --dport \"80 -j ACCEPT\" -m comment --comment --jump -j DROP"
+    );
+    for text in ["$X DROP", "-j DROP $X", "--dport=$PORT"] {
+        let problems = parse(text).expect_err(text);
+        assert!(problems[0].message.starts_with("unexpected word"), "{text}: {problems:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,8 @@
+//! Rules in, nf_tables expressions out: what a batch puts in force. Changes nothing in the container's namespace.
+
+pub mod iptables;
+mod program;
+#[cfg(test)]
+mod testing;
+
+pub use program::ProgramError;
