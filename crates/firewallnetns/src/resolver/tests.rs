@@ -23,6 +23,8 @@ enum Reply {
     After(Vec<Forgery>, Box<Reply>),
     /// When something is sent on the channel.
     Late(Arc<Mutex<mpsc::Receiver<()>>>, Box<Reply>),
+    /// After this long.
+    Slow(Duration, Box<Reply>),
 }
 
 enum Record {
@@ -49,8 +51,12 @@ struct Server {
 impl Server {
     /// `script` is given the name in lower case, the type, and whether it came by TCP.
     fn start(script: impl Fn(&str, TYPE, bool) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_at("127.0.0.1:0", script)
+    }
+
+    fn start_at(address: &str, script: impl Fn(&str, TYPE, bool) -> Reply + Send + Sync + 'static) -> Self {
         let (udp, tcp) = loop {
-            let udp = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
+            let udp = UdpSocket::bind(address).expect("a UDP port");
             // the same number may be taken for TCP
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().expect("its address")) {
                 break (Arc::new(udp), tcp);
@@ -113,6 +119,10 @@ fn respond(udp: &UdpSocket, peer: SocketAddr, query: &[u8], reply: Reply) {
             go.lock().expect("not poisoned").recv().expect("the test says go");
             respond(udp, peer, query, *reply);
         }
+        Reply::Slow(time, reply) => {
+            std::thread::sleep(time);
+            respond(udp, peer, query, *reply);
+        }
         Reply::After(forgeries, reply) => {
             for forgery in forgeries {
                 let wrong = Reply::Records(vec![(
@@ -167,7 +177,7 @@ fn render(query: &[u8], reply: &Reply) -> Option<Vec<u8>> {
                 packet.answers.push(ResourceRecord::new(owner, CLASS::IN, 60, data));
             }
         }
-        Reply::After(..) | Reply::Late(..) => panic!("taken apart before"),
+        Reply::After(..) | Reply::Late(..) | Reply::Slow(..) => panic!("taken apart before"),
     }
     Some(packet.build_bytes_vec().expect("a message"))
 }
@@ -270,6 +280,25 @@ fn an_answer_later_than_the_next_question_still_counts() {
 }
 
 #[test]
+fn an_answer_later_than_the_last_question_still_counts() {
+    let asked = Mutex::new(Vec::new());
+    let server = Server::start(move |_, kind, _| {
+        let mut asked = asked.lock().expect("not poisoned");
+        asked.push(kind);
+        match asked.iter().filter(|before| **before == kind).count() {
+            1 => Reply::Silence,
+            _ => Reply::Slow(Duration::from_millis(200), Box::new(addresses(kind, &["10.0.0.1", "fd00::1"]))),
+        }
+    });
+    let conf =
+        ResolvConf { interval: Some(Duration::from_millis(10)), ..ResolvConf::of_servers(&[server.address]) };
+    let timeout = Duration::from_secs(20);
+    let found = Lookup::new(&conf, Instant::now() + timeout, timeout).addresses("slow.example");
+    assert_eq!(found.expect("resolves").len(), 2);
+    assert_eq!(server.count("slow.example"), 4, "two tries for two types");
+}
+
+#[test]
 fn silence_ends_at_the_deadline() {
     let server = Server::start(|_, _, _| Reply::Silence);
     let conf = ResolverConf { timeout: Duration::from_millis(300), ..conf(&[&server]) };
@@ -280,7 +309,6 @@ fn silence_ends_at_the_deadline() {
     let expected = Reason::NoAnswer { servers: vec![server.address], timeout: conf.timeout };
     assert_eq!(expected.to_string(), format!("no answer from {} within 0.3 s", server.address));
     assert_eq!(reasons.into_values().collect::<Vec<_>>(), [expected.clone(), expected]);
-    assert_eq!(server.count("a.example"), 4, "two tries for two types");
 }
 
 #[test]
@@ -460,8 +488,35 @@ fn the_search_list_is_tried_in_order() {
     assert_eq!(server.count("ill.two.example"), 0, "another name might be another host");
 }
 
+/// In a namespace of its own, where port 53 is free and no other server can be reached by mistake.
 #[test]
-fn resolv_conf_is_what_tells_the_servers() {
+fn resolv_conf_tells_servers_and_search_list() {
+    let netns = fwn_testkit::Netns::new();
+    netns.sh("ip link set lo up");
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "search example.com\nnameserver 127.0.0.1\nnameserver ::1\noptions timeout:3\n";
+    let resolv_conf = file(&folder, "resolv.conf", text);
+    let conf = ResolverConf { resolv_conf, ..conf(&[]) };
+    let found = std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            let fd = std::fs::File::open(netns.path()).expect("the namespace");
+            nix::sched::setns(fd, nix::sched::CloneFlags::CLONE_NEWNET).expect("entered");
+            Server::start_at("127.0.0.1:53", |_, _, _| Reply::Code(RCODE::Refused));
+            Server::start_at("[::1]:53", |name, kind, _| match name {
+                "web.example.com" | "a.example" => addresses(kind, &["10.0.0.1", "fd00::1"]),
+                _ => Reply::Code(RCODE::NameError),
+            });
+            ask(&["web", "a.example"], &conf)
+        });
+        inside.join().expect("no panic")
+    });
+    let found = found.expect("resolves");
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["a.example", "web"]);
+    assert!(found.values().all(|addresses| addresses.len() == 2));
+}
+
+#[test]
+fn a_wrong_resolv_conf_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let resolv_conf = file(&folder, "resolv.conf", "nameserver dns.example\n");
     let conf = ResolverConf { resolv_conf: resolv_conf.clone(), ..conf(&[]) };
