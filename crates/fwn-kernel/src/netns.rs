@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use fwn_plan::netfilter::{Families, Family};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
 use nix::sched::{CloneFlags, setns};
@@ -72,6 +73,11 @@ pub enum NetnsError {
         /// Why.
         source: Errno,
     },
+}
+
+/// The families that namespaces of this kernel have: IPv6 can be compiled out, or off since boot (`ipv6.disable=1`).
+pub fn available_families() -> Families {
+    if Path::new("/proc/sys/net/ipv6").exists() { Families::BOTH } else { Families::only(Family::Ipv4) }
 }
 
 /// A container's network namespace, held open.

@@ -344,7 +344,7 @@ impl RuleSet {
 }
 
 /// The services of the databases, as the grammar of set entries asks for them: by the protocol's name.
-struct Services<'a>(&'a dyn Databases);
+pub struct Services<'a>(pub &'a dyn Databases);
 
 impl ServiceNames for Services<'_> {
     fn port(&self, name: &str, protocol: &str) -> Option<u16> {

@@ -84,7 +84,8 @@ impl Netns {
         let netns = File::open(self.path()).expect("the namespace is held");
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                nix::sched::setns(&netns, nix::sched::CloneFlags::CLONE_NEWNET).expect("the namespace lets us in");
+                nix::sched::setns(&netns, nix::sched::CloneFlags::CLONE_NEWNET)
+                    .expect("the namespace lets us in");
                 work()
             });
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -29,7 +29,12 @@ pub struct Answer {
 impl<'a> PluginCall<'a> {
     /// A call of `program` for the container `c1` and the interface `eth0` in the sandbox's container namespace, with
     /// an environment of `CNI_*` and `PATH` alone.
-    pub fn new(sandbox: &'a Sandbox, program: impl Into<PathBuf>, command: &str, stdin: impl Into<String>) -> Self {
+    pub fn new(
+        sandbox: &'a Sandbox,
+        program: impl Into<PathBuf>,
+        command: &str,
+        stdin: impl Into<String>,
+    ) -> Self {
         let call = Self { sandbox, program: program.into(), environment: Vec::new(), stdin: stdin.into() };
         call.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("CNI_COMMAND", command)
@@ -104,7 +109,8 @@ impl Answer {
     pub fn expect_error(&self) -> (u64, String, String) {
         assert_ne!(self.code, Some(0), "the call succeeded: {self:?}");
         let error: serde_json::Value = serde_json::from_str(&self.stdout).expect("one JSON on stdout");
-        let text = |key: &str| error.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |key: &str| error.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         let code = error.get("code").and_then(serde_json::Value::as_u64).expect("a code");
         (code, text("msg"), text("details"))
     }

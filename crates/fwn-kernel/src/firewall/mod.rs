@@ -2,12 +2,14 @@
 //! [`owner`]), whether it still holds ([`compare`]); and the short way from there into the kernel. Sets are not
 //! looked at here: they must exist before, and outlive, the rules that use them.
 
+pub mod apply;
 pub mod compare;
 pub mod compose;
 mod order;
 pub mod owner;
 pub mod record;
 pub mod remove;
+mod sets;
 
 use self::compare::{Difference, compare};
 use self::compose::{ComposeError, Request, compose};
@@ -33,8 +35,10 @@ pub enum FirewallError {
     /// The kernel refused it.
     #[error(transparent)]
     Commit(#[from] CommitError),
-    /// It was put in force, read back, and found to be different: somebody else changed it at once. It was taken
-    /// out again.
+    /// What DEL will need could not be written down.
+    #[error("cannot write down what is in force")]
+    Journal(#[source] std::io::Error),
+    /// It was put in force, read back, and found to be different: somebody else changed it at once.
     #[error("the firewall was changed by somebody else at once: {}", lines(.0))]
     NotInForce(Vec<Difference>),
 }
@@ -43,27 +47,49 @@ fn lines(differences: &[Difference]) -> String {
     differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Puts `request` in force in the namespace of `socket`, all of it or nothing, and reads it back.
+/// Writes down what DEL and CHECK will need.
+pub type Journal<'a> = &'a mut dyn FnMut(&Record) -> std::io::Result<()>;
+
+/// Puts `request` in force in the namespace of `socket`, all of it or nothing, and reads it back. The record goes to
+/// `journal` before the namespace is changed, and again once what the kernel made of the rules is known.
 ///
 /// # Errors
-/// See [`FirewallError`]; nothing was changed then, or not more than its variant says.
-pub fn put_in_force(socket: &mut NetlinkSocket, request: &Request<'_>) -> Result<Record, FirewallError> {
+/// See [`FirewallError`]; the namespace holds what it held before. One case differs: where this replaces an earlier
+/// ADD and fails only after the batch, the new rules stay in force, since taking them away would open the container.
+pub fn put_in_force(
+    socket: &mut NetlinkSocket,
+    request: &Request<'_>,
+    journal: Journal<'_>,
+) -> Result<Record, FirewallError> {
     let mut attempts = 1..ATTEMPTS;
     let mut record = loop {
         let observed = observe(socket)?;
         let (changes, record) = compose(request, &observed)?;
+        journal(&record).map_err(FirewallError::Journal)?;
         match changes.commit(socket, Some(observed.generation)) {
             Err(CommitError::Changed) if attempts.next().is_some() => {}
             result => break result.map(|()| record)?,
         }
     };
+    let result = confirm(socket, &mut record, request.siblings, journal);
+    if result.is_err() && request.previous.is_none() {
+        take_out(socket, OwnerId::of(request.attachment), Some(&record), request.siblings)?;
+    }
+    result.map(|()| record)
+}
+
+fn confirm(
+    socket: &mut NetlinkSocket,
+    record: &mut Record,
+    siblings: &[Record],
+    journal: Journal<'_>,
+) -> Result<(), FirewallError> {
     let observed = observe(socket)?;
     record.read_back(&observed);
-    let differences = compare(&record, &observed, request.siblings);
+    let differences = compare(record, &observed, siblings);
     if differences.is_empty() {
-        return Ok(record);
+        return journal(record).map_err(FirewallError::Journal);
     }
-    take_out(socket, OwnerId::of(request.attachment), Some(&record), request.siblings)?;
     Err(FirewallError::NotInForce(differences))
 }
 

@@ -174,6 +174,12 @@ pub struct RecordedRule {
 }
 
 impl Record {
+    /// Of an attachment that has nothing in force yet.
+    pub fn empty(attachment: &Attachment, netns: RecordedNetns) -> Self {
+        let (sets, tables) = (Vec::new(), Vec::new());
+        Self { version: Version, attachment: attachment.into(), netns, made_at: 1, sets, tables }
+    }
+
     /// The owner that its rules carry.
     pub fn owner(&self) -> OwnerId {
         OwnerId::of(&Attachment::from(&self.attachment))

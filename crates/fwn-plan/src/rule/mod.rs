@@ -44,6 +44,28 @@ pub struct Rule {
     pub target: Option<Target>,
 }
 
+impl Rule {
+    /// Names of the sets that its words name.
+    pub fn used_sets(&self) -> impl Iterator<Item = &str> {
+        let target = match &self.target {
+            Some(Target::Extension(module)) => Some(module),
+            _ => None,
+        };
+        let modules = self.matches.iter().chain(target);
+        modules.flat_map(|module| module.options.iter().filter(|option| option.names_set(module.name))).filter_map(
+            |option| option.values.first().map(|value| value.text.as_str()),
+        )
+    }
+}
+
+impl OptionUse {
+    /// Whether the first value of this option of extension `module` is the name of a set.
+    fn names_set(&self, module: &str) -> bool {
+        let known = extensions::find_match(module).into_iter().chain(extensions::find_target(module));
+        known.filter_map(|extension| extension.option(self.name)).any(|spec| spec.content == extensions::Content::Set)
+    }
+}
+
 /// An address with its mask, host bits cleared; the mask may have holes, as iptables allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network {
