@@ -386,11 +386,15 @@ impl<'a> TableComposer<'a, '_> {
             }
         })?;
 
-        let mut ahead = others.iter();
-        let mut place = ahead.next().map_or(Place::Append, |handle| Place::Before(*handle));
+        let start = changes.steps.len();
+        let mut top = start;
+        let mut seen = 0;
         for slot in order {
             let Slot::New(new) = slot else {
-                place = ahead.next().map_or(Place::Append, |handle| Place::Before(*handle));
+                if seen == 0 {
+                    top = changes.steps.len();
+                }
+                seen += 1;
                 continue;
             };
             let (Some(op), Some(index)) = (ops.get(new), indexes.get(new)) else { continue };
@@ -401,6 +405,11 @@ impl<'a> TableComposer<'a, '_> {
             // more rules than 32 bits can number do not fit a batch
             let ordinal = *index as u32;
             let user_data = encode_owner(self.scene.owner, ordinal);
+            let place = match others.get(seen) {
+                None => Place::Append,
+                Some(_) if seen == 0 => Place::First,
+                Some(handle) => Place::Before(*handle),
+            };
             let change = Change::AddRule { chain, place, rule, user_data };
             changes.push_from(&op.origin, plan.family, plan.table.name(), change);
             record.rules.push(RecordedRule {
@@ -410,6 +419,10 @@ impl<'a> TableComposer<'a, '_> {
                 origin: op.origin.to_string(),
                 digest: None,
             });
+        }
+        // each of those at the top goes before all that are there, so the last one goes first
+        if let Some(steps) = changes.steps.get_mut(start..top) {
+            steps.reverse();
         }
         Ok(())
     }

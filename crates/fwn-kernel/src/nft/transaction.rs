@@ -96,7 +96,9 @@ pub enum Change<'a> {
 pub enum Place {
     /// At the end.
     Append,
-    /// Before the rule of this handle.
+    /// Before all rules that the chain has then.
+    First,
+    /// Before the rule of this handle. The kernel looks for it from the top of the chain.
     Before(u64),
 }
 
@@ -354,6 +356,7 @@ impl Step<'_> {
                 // without NLM_F_APPEND, NFTA_RULE_POSITION is the rule to stand before
                 let (flags, before) = match place {
                     Place::Append => (NLM_F_CREATE | NLM_F_APPEND, None),
+                    Place::First => (NLM_F_CREATE, None),
                     Place::Before(handle) => (NLM_F_CREATE, Some(*handle)),
                 };
                 push(c::NFT_MSG_NEWRULE, flags, &|attrs| {

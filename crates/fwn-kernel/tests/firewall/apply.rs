@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::process::Stdio;
 
 use fwn_kernel::firewall::FirewallError;
@@ -8,6 +9,7 @@ use fwn_kernel::nft::digest::digest;
 use fwn_kernel::nft::transaction::CommitError;
 use fwn_plan::netfilter::{Family, Table};
 use fwn_testkit::Netns;
+use proptest::prelude::*;
 
 use crate::kit::{Firewall, iptables};
 use crate::{ruleset, socket};
@@ -238,6 +240,42 @@ fn many_rules_stand_in_order_in_one_batch() {
     let listed = netns.sh("iptables -S INPUT");
     let interfaces: Vec<_> = listed.lines().skip(1).map(|line| &line[line.len() - 1..]).collect();
     assert_eq!(interfaces, [vec!["b"; 1000], vec!["a"; 2000]].concat());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// The kernel's order is the one that results from doing one after the other; added again, the old are gone.
+    #[test]
+    fn any_order_comes_out_as_planned(
+        foreign in 0usize..4,
+        first in prop::collection::vec(0u32..6, 0..12),
+        second in prop::collection::vec(0u32..6, 0..12),
+    ) {
+        let netns = Netns::new();
+        for n in 0..foreign {
+            netns.sh(&format!("iptables -A INPUT -i f{n}"));
+        }
+        let mut previous = None;
+        for positions in [first, second] {
+            let mut expected: Vec<_> = (0..foreign).map(|n| format!("f{n}")).collect();
+            let mut script = String::new();
+            for (n, position) in positions.iter().enumerate() {
+                // 0 stands for the end
+                if (1..=expected.len()).contains(&(*position as usize)) {
+                    writeln!(script, "-4 -I INPUT {position} -i n{n}").expect("text");
+                    expected.insert(*position as usize - 1, format!("n{n}"));
+                } else {
+                    writeln!(script, "-4 -A INPUT -i n{n}").expect("text");
+                    expected.push(format!("n{n}"));
+                }
+            }
+            previous = Some(Firewall::new("eth0", &script).add(&netns, previous.as_ref(), &[]));
+            let listed = netns.sh("iptables -S INPUT");
+            let listed: Vec<_> = listed.lines().skip(1).filter_map(|line| line.split(' ').next_back()).collect();
+            prop_assert_eq!(listed, expected);
+        }
+    }
 }
 
 #[test]
