@@ -34,6 +34,10 @@ impl<'a> Call<'a> {
     pub fn new(invocation: &'a Invocation) -> Result<Self, CniError> {
         let settings = Settings::parse(&invocation.conf.text).map_err(Failure::Configuration)?;
         settings.start_logging().map_err(|problem| Failure::Configuration(problem.into()))?;
+        Ok(Self::with(invocation, settings))
+    }
+
+    fn with(invocation: &'a Invocation, settings: Settings) -> Self {
         let attachment = Attachment {
             network: invocation.conf.name.clone(),
             container: invocation.container_id.clone(),
@@ -44,7 +48,25 @@ impl<'a> Call<'a> {
         }
         let states = StateDir::new(&settings.state_dir);
         let persist = PersistDir::new(&settings.persist_dir, &attachment.network, &container_name(invocation));
-        Ok(Self { invocation, settings, attachment, states, persist })
+        Self { invocation, settings, attachment, states, persist }
+    }
+
+    /// As [`Call::new`], for commands that must clean up also where the configuration has become unreadable: then
+    /// with the default folders, or those that can still be made out.
+    pub fn lenient(invocation: &'a Invocation) -> Self {
+        Self::new(invocation).unwrap_or_else(|error| {
+            crate::logging::start(log::LevelFilter::Warn);
+            log::warn!("cleaning up without the configuration: {error}");
+            Self::with(invocation, Settings::folders_of(&invocation.conf.text))
+        })
+    }
+
+    /// The same call about another attachment of the network.
+    #[must_use]
+    pub fn about(&self, attachment: Attachment) -> Self {
+        let persist = PersistDir::new(&self.settings.persist_dir, &attachment.network, &attachment.container);
+        let settings = Settings::folders_of(&self.invocation.conf.text);
+        Self { invocation: self.invocation, settings, attachment, states: self.states.clone(), persist }
     }
 
     /// The namespace that `CNI_NETNS` names, if there still is one that may be touched.

@@ -67,6 +67,19 @@ pub fn gather(
     Ok(ruleset)
 }
 
+/// Reads the .fw files that have a fixed name, for STATUS: without an attachment variables have no values.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn check_files(call: &Call<'_>) -> Result<(), Problems> {
+    let mut problems = Problems::default();
+    let mut data_dir = LazyDataDir { settings: &call.settings, open: None };
+    for name in call.settings.conf.fw_files.iter().filter(|name| !name.value.contains('$')) {
+        problems.collect(read_section(name, &Variables::new(), &mut data_dir));
+    }
+    problems.finish(())
+}
+
 /// The data folder is opened when the first file is read: a configuration without files needs none.
 struct LazyDataDir<'a> {
     settings: &'a Settings,
@@ -146,6 +159,8 @@ fn read_variables(
             ),
         }
     }
+    // of a name that comes twice the last line counts, as in a shell; in a layer it is the first
+    values.reverse();
     problems.finish(values)
 }
 

@@ -10,6 +10,8 @@ use fwn_plan::problem::{Problem, Problems};
 
 use crate::resolver::{ResolverConf, parse_server};
 
+/// What messages call the configuration on stdin.
+const NAME: &str = "network configuration";
 /// Where .fw files are looked for by default.
 const DATA_DIR: &str = "/etc/cni/firewallnetns";
 /// Namespaces do not outlive a boot, so neither does this folder.
@@ -41,7 +43,7 @@ impl Settings {
     /// # Errors
     /// All that is wrong with them.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        let source: Arc<Source> = Source::new("network configuration", text);
+        let source: Arc<Source> = Source::new(NAME, text);
         let conf = parse_netconf(&source)?;
         let mut problems = Problems::default();
         let mut servers = Vec::new();
@@ -70,6 +72,25 @@ impl Settings {
         }
         let engine = conf.engine.unwrap_or_default();
         problems.finish(Self { source, conf, data_dir, state_dir, persist_dir, engine, resolver })
+    }
+
+    /// No more than the folders, from a configuration in which something is wrong: those that can be made out, else
+    /// the default ones.
+    pub fn folders_of(text: &str) -> Self {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+        let folder = |key: &str, default: &str| {
+            let stated = value.get(key).and_then(serde_json::Value::as_str).filter(|path| path.starts_with('/'));
+            PathBuf::from(stated.unwrap_or(default))
+        };
+        Self {
+            source: Source::new(NAME, text),
+            conf: NetConf::default(),
+            data_dir: folder("dataDir", DATA_DIR),
+            state_dir: folder("stateDir", STATE_DIR),
+            persist_dir: folder("persistDir", PERSIST_DIR),
+            engine: Engine::default(),
+            resolver: ResolverConf::default(),
+        }
     }
 
     /// The configuration as a whole, for what is wrong with no key in particular.

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use fwn_cni::invocation::Invocation;
-use fwn_cni::result::AddResult;
+use fwn_cni::result::{AddResult, Interface, addresses as addresses_of};
 use fwn_plan::ruleset::PortMapping;
 use serde_json::Value;
 
@@ -85,14 +85,15 @@ fn push_labels(variables: &mut Vec<(String, String)>, labels: &Value) {
 
 fn push_result(variables: &mut Vec<(String, String)>, result: &AddResult, ifname: &str) {
     let mut push = |name: &str, value: String| variables.push((format!("RESULT_{name}"), value));
-    for ip in result.attachment_ips(ifname) {
-        let family = if ip.address.is_ipv4() { "4" } else { "6" };
-        push(&format!("IP{family}"), ip.address.to_string());
+    for ip in addresses_of(result, ifname) {
+        let family = if ip.address.addr.is_ipv4() { "4" } else { "6" };
+        push(&format!("IP{family}"), ip.address.addr.to_string());
         if let Some(gateway) = ip.gateway {
             push(&format!("GATEWAY{family}"), gateway.to_string());
         }
     }
-    if let Some(interface) = result.attachment_interface(ifname) {
+    let in_sandbox = |interface: &&Interface| interface.name == ifname && interface.sandbox.is_some();
+    if let Some(interface) = result.interfaces.iter().find(in_sandbox) {
         if let Some(mac) = &interface.mac {
             push("MAC", mac.clone());
         }
@@ -102,7 +103,7 @@ fn push_result(variables: &mut Vec<(String, String)>, result: &AddResult, ifname
 
 /// The addresses of the attachment, for `forEach: ips`.
 pub fn addresses(result: Option<&AddResult>, ifname: &str) -> Vec<IpAddr> {
-    result.map(|result| result.attachment_ips(ifname).iter().map(|ip| ip.address).collect()).unwrap_or_default()
+    result.map(|result| addresses_of(result, ifname).iter().map(|ip| ip.address.addr).collect()).unwrap_or_default()
 }
 
 /// Adds a variable; lists and objects are no values, and the first of a name wins at look-up.

@@ -3,6 +3,7 @@
 pub mod encode;
 pub mod firewall;
 mod fnv;
+pub mod ipset;
 pub mod netlink;
 pub mod netns;
 pub mod nft;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use fwn_plan::config::Engine;
 use fwn_plan::origin::Origin;
 use fwn_plan::plan::Plan;
-use fwn_plan::set::SetKind;
+use fwn_plan::netfilter::Family;
+use fwn_plan::set::{CreateOptions, SetKind};
 
 use super::iptables::{EncodeError, encode_with_iptables};
 use crate::ipset::{SetClient, SetError};
@@ -77,7 +78,7 @@ fn scratch_sets(sets: &BTreeMap<String, u16>) -> Result<(), SetError> {
     for index in 0..=*last {
         let filler = format!("fwn-filler-{index}");
         let name = by_index.get(&index).copied().unwrap_or(&filler);
-        client.create_plain(name, SetKind::HashIp)?;
+        client.create(name, SetKind::HashIp, Some(Family::Ipv4), &CreateOptions::default())?;
     }
     Ok(())
 }

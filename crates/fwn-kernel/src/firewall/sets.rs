@@ -173,8 +173,7 @@ fn renew<'a>(spec: &'a SetSpec, header: &SetHeader) -> Result<Step<'a>, ApplyErr
 }
 
 fn create(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), ApplyError> {
-    let named = SetSpec { name: name.to_owned(), entries: Vec::new(), ..spec.clone() };
-    client.create(&named).map_err(|source| ApplyError::Set { origin: spec.origin.clone(), source })
+    client.create(name, spec.kind, spec.family, &spec.options).map_err(|source| ApplyError::Set { origin: spec.origin.clone(), source })
 }
 
 fn fill(client: &mut SetClient, spec: &SetSpec, name: &str, exist: bool) -> Result<(), ApplyError> {
