@@ -1,5 +1,6 @@
 //! A [`fwn_plan::plan::Plan`] in, a changed namespace out: the only crate with system calls and child processes.
 
+pub mod ipset;
 pub mod netlink;
 pub mod netns;
 mod sys;
