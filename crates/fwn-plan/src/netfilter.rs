@@ -45,6 +45,10 @@ pub struct Families {
 impl Families {
     /// IPv4 and IPv6.
     pub const BOTH: Self = Self { ipv4: true, ipv6: true };
+    /// IPv4 alone.
+    pub const IPV4: Self = Self { ipv4: true, ipv6: false };
+    /// IPv6 alone.
+    pub const IPV6: Self = Self { ipv4: false, ipv6: true };
     /// Neither: what is left when two words of a rule exclude each other.
     pub const NONE: Self = Self { ipv4: false, ipv6: false };
 

@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+pub mod extensions;
+
 /// Bytes of the rule text as written, before expansion.
 pub type Span = Range<usize>;
 
