@@ -73,6 +73,11 @@ impl RouteError {
             _ => None,
         }
     }
+
+    /// Whether the object was there already (`EEXIST`).
+    pub fn is_exists(&self) -> bool {
+        self.errno() == Some(Errno::EEXIST)
+    }
 }
 
 /// A route socket of one network namespace, usable from any thread.
