@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::exec::ExecError;
 use crate::network_list::ListError;
-use crate::object::json_text;
+use crate::object::{BadMember, json_text};
 use crate::version::{SpecVersion, UnknownVersion};
 
 /// The codes: 1 to 99 belong to the specification, 100 and up are ours.
@@ -132,6 +132,13 @@ impl From<UnknownVersion> for CniError {
     }
 }
 
+impl From<BadMember> for CniError {
+    fn from(error: BadMember) -> Self {
+        Self::new(ErrorCode::Decode, "network configuration cannot be decoded")
+            .with_details(error.to_string())
+    }
+}
+
 impl From<ExecError> for CniError {
     fn from(error: ExecError) -> Self {
         let code = match error {
@@ -152,7 +159,7 @@ impl From<ListError> for CniError {
         fn code_of(error: &ListError) -> ErrorCode {
             match error {
                 ListError::Read { .. } => ErrorCode::Io,
-                ListError::Json { .. } => ErrorCode::Decode,
+                ListError::Json { .. } | ListError::Member { .. } => ErrorCode::Decode,
                 ListError::Version(_) => ErrorCode::IncompatibleVersion,
                 ListError::Invalid { .. } | ListError::NotFound { .. } => ErrorCode::BadConfig,
                 ListError::File { source, .. } => code_of(source),

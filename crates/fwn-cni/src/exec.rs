@@ -4,9 +4,21 @@
 //! the directories given and nowhere else. The child gets our environment with the `CNI_*` variables replaced, and runs
 //! in the network namespace of the calling thread.
 
-use std::io;
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::{self, Child, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+use serde::Deserialize;
 
 use crate::error::{CniError, ErrorCode};
 use crate::invocation::{Command, Invocation};
@@ -55,7 +67,7 @@ pub enum ExecError {
         plugin: String,
     },
     /// No directory has an executable file of this name.
-    #[error("plugin `{plugin}` is not in {}", searched(dirs))]
+    #[error("no executable file `{plugin}` in {}", searched(dirs))]
     NotFound {
         /// The name.
         plugin: String,
@@ -134,9 +146,169 @@ impl Default for ProcessExecutor {
 
 impl Executor for ProcessExecutor {
     fn run(&self, plugin: &str, call: &PluginCall, stdin: &str) -> Result<String, ExecError> {
-        let _ = (plugin, call, stdin, self.time_limit, self.busy_pause);
-        todo!()
+        let path = find_plugin(plugin, &call.path)?;
+        let deadline = self.time_limit.map(|limit| (Instant::now() + limit, limit));
+        let cannot = |source| ExecError::Run { path: path.clone(), source };
+        let mut child = self.spawn(&path, call).map_err(cannot)?;
+        let events = watch(&mut child, stdin.to_owned());
+        let mut finished = Finished::default();
+        while let Some(event) = next_event(&events, deadline.map(|(end, _)| end)) {
+            finished.take(event).map_err(cannot)?;
+        }
+        if let (Some((_, limit)), false) = (deadline, finished.is_complete()) {
+            kill_group(&mut child).map_err(cannot)?;
+            return Err(ExecError::TimedOut { plugin: plugin.to_owned(), limit });
+        }
+        let status = child.wait().map_err(cannot)?;
+        finished.judge(plugin, status)
     }
+}
+
+impl ProcessExecutor {
+    /// Starts the child. A file that is just being written is tried again as often as libcni does.
+    fn spawn(&self, path: &Path, call: &PluginCall) -> io::Result<Child> {
+        let mut command = process::Command::new(path);
+        let netns = call.netns.clone().unwrap_or_default();
+        let dirs: Vec<&OsStr> = call.path.iter().map(|dir| dir.as_os_str()).collect();
+        command
+            .env("CNI_COMMAND", call.command.as_str())
+            .env("CNI_CONTAINERID", &call.container_id)
+            .env("CNI_NETNS", netns)
+            .env("CNI_IFNAME", &call.ifname)
+            .env("CNI_ARGS", &call.args)
+            .env("CNI_PATH", dirs.join(OsStr::new(":")))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if self.time_limit.is_some() {
+            // what the plugin starts is killed with it
+            command.process_group(0);
+        }
+        for _ in 0..BUSY_TRIES {
+            match command.spawn() {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                    thread::sleep(self.busy_pause);
+                }
+                done => return done,
+            }
+        }
+        command.spawn()
+    }
+}
+
+/// How often libcni tries again when a file is busy.
+const BUSY_TRIES: u32 = 5;
+
+/// What happens to a child, each once.
+enum Event {
+    Stdout(io::Result<Vec<u8>>),
+    Stderr(Vec<u8>),
+    Exited,
+}
+
+/// Feeds the child and watches it, on threads of their own. They are not joined: with a time limit, a grandchild that
+/// keeps a pipe open cannot keep us. Without one we wait for it, as libcni does.
+fn watch(child: &mut Child, stdin: String) -> mpsc::Receiver<Event> {
+    let (sender, events) = mpsc::channel();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    if let Some(mut pipe) = child.stdin.take() {
+        // a plugin need not read its input: its answer counts, not a broken pipe
+        thread::spawn(move || pipe.write_all(stdin.as_bytes()));
+    }
+    if let Some(mut pipe) = child.stdout.take() {
+        let sender = sender.clone();
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let read = pipe.read_to_end(&mut bytes).map(|_| bytes);
+            sender.send(Event::Stdout(read))
+        });
+    }
+    if let Some(pipe) = child.stderr.take() {
+        let sender = sender.clone();
+        thread::spawn(move || sender.send(Event::Stderr(pass_through(pipe))));
+    }
+    thread::spawn(move || {
+        // without reaping it, so that its pid stays valid for a kill
+        while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
+        sender.send(Event::Exited)
+    });
+    events
+}
+
+/// Copies to our standard error as it comes, and gives all of it. A log is not worth failing for.
+fn pass_through(mut pipe: impl Read) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut chunk = [0; 4096];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk) {
+        let read = chunk.get(..count).unwrap_or_default();
+        let _ = io::stderr().write_all(read);
+        all.extend_from_slice(read);
+    }
+    all
+}
+
+/// The next event, unless there will be none or the time is over.
+fn next_event(events: &mpsc::Receiver<Event>, deadline: Option<Instant>) -> Option<Event> {
+    match deadline {
+        None => events.recv().ok(),
+        Some(end) => events.recv_timeout(end.saturating_duration_since(Instant::now())).ok(),
+    }
+}
+
+fn kill_group(child: &mut Child) -> io::Result<()> {
+    killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL)?;
+    child.wait().map(|_| ())
+}
+
+#[derive(Default)]
+struct Finished {
+    stdout: Option<Vec<u8>>,
+    stderr: Option<Vec<u8>>,
+    exited: bool,
+}
+
+impl Finished {
+    fn take(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Stdout(bytes) => self.stdout = Some(bytes?),
+            Event::Stderr(bytes) => self.stderr = Some(bytes),
+            Event::Exited => self.exited = true,
+        }
+        Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.exited && self.stdout.is_some() && self.stderr.is_some()
+    }
+
+    /// Standard output of a plugin that succeeded, or the error that it means.
+    fn judge(self, plugin: &str, status: ExitStatus) -> Result<String, ExecError> {
+        let stdout = self.stdout.unwrap_or_default();
+        if status.success() {
+            return String::from_utf8(stdout).map_err(|_| ExecError::NotText { plugin: plugin.to_owned() });
+        }
+        if let Some(error) = parse_error(&stdout) {
+            return Err(ExecError::Refused(error));
+        }
+        let output = if stdout.trim_ascii().is_empty() { self.stderr.unwrap_or_default() } else { stdout };
+        let output = String::from_utf8_lossy(output.trim_ascii()).into_owned();
+        Err(ExecError::Failed { plugin: plugin.to_owned(), status: status.to_string(), output })
+    }
+}
+
+/// An error of the protocol, if the text is one. Code 0, which means nothing, becomes [`ErrorCode::PluginFailed`].
+fn parse_error(stdout: &[u8]) -> Option<CniError> {
+    #[derive(Deserialize)]
+    struct Json {
+        #[serde(default)]
+        code: u32,
+        msg: String,
+        details: Option<String>,
+    }
+    let json: Json = serde_json::from_slice(stdout).ok()?;
+    let code = if json.code == 0 { ErrorCode::PluginFailed.into() } else { json.code };
+    let details = json.details.filter(|details| !details.is_empty());
+    Some(CniError { code, msg: json.msg, details })
 }
 
 /// The file of a plugin: the first executable regular file of this name in `dirs`.
@@ -144,8 +316,14 @@ impl Executor for ProcessExecutor {
 /// # Errors
 /// The name is no file name, or no directory has it.
 pub fn find_plugin(plugin: &str, dirs: &[PathBuf]) -> Result<PathBuf, ExecError> {
-    let _ = (plugin, dirs);
-    todo!()
+    if plugin.is_empty() || plugin == "." || plugin == ".." || plugin.contains(['/', '\0']) {
+        return Err(ExecError::BadName { plugin: plugin.to_owned() });
+    }
+    let executable = |path: &PathBuf| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    let found = dirs.iter().map(|dir| dir.join(plugin)).find(executable);
+    found.ok_or_else(|| ExecError::NotFound { plugin: plugin.to_owned(), dirs: dirs.to_vec() })
 }
 
 /// Runs a plugin that `invocation` delegates to, with its own standard input as it came.
@@ -218,6 +396,6 @@ fn ipam_plugin(invocation: &Invocation) -> Result<String, CniError> {
 }
 
 fn searched(dirs: &[PathBuf]) -> String {
-    let dirs: Vec<String> = dirs.iter().map(|dir: &PathBuf| format!("`{}`", Path::display(dir))).collect();
+    let dirs: Vec<String> = dirs.iter().map(|dir| format!("`{}`", dir.display())).collect();
     if dirs.is_empty() { "CNI_PATH, which is empty".to_owned() } else { dirs.join(", ") }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -166,9 +167,7 @@ impl Invocation {
     /// Code 4: variables are missing (all are named) or malformed. Codes 1, 6 and 7: see [`NetworkConf::parse`].
     /// Code 1 also where the version of the configuration does not have the command.
     pub fn parse(command: Command, env: &Env<'_>, stdin: &[u8]) -> Result<Self, CniError> {
-        // which variables are needed depends on the version; if that cannot be read the strictest rule holds
-        let version = peek_version(stdin).map_or(Ok(SpecVersion::UNSTATED), |text| text.parse());
-        let version = version.unwrap_or(SpecVersion::LATEST);
+        let version = input_version(stdin);
         let missing: Vec<&str> =
             command.required(version).iter().copied().filter(|name| variable(env, name).is_none()).collect();
         if !missing.is_empty() {
@@ -267,6 +266,16 @@ pub(crate) fn peek_version(stdin: &[u8]) -> Option<String> {
         cni_version: Option<String>,
     }
     serde_json::from_slice::<Peek>(stdin).ok()?.cni_version.filter(|version| !version.is_empty())
+}
+
+/// The version to judge and answer a call in before its configuration has been read: that of the input if it is one we
+/// know, and the newest for input that is no JSON at all.
+pub(crate) fn input_version(stdin: &[u8]) -> SpecVersion {
+    match peek_version(stdin) {
+        Some(text) => text.parse().unwrap_or(SpecVersion::LATEST),
+        None if serde_json::from_slice::<IgnoredAny>(stdin).is_ok() => SpecVersion::UNSTATED,
+        None => SpecVersion::LATEST,
+    }
 }
 
 /// A container ID is a letter or digit, then letters, digits, `_`, `.`, `-`.

@@ -5,6 +5,7 @@
 //! specification, 0.1.0 to 1.1.0, are spoken.
 #![forbid(unsafe_code)]
 
+mod cache;
 pub mod chain;
 pub mod error;
 pub mod exec;

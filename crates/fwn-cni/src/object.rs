@@ -10,13 +10,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::error::{CniError, ErrorCode};
 use crate::invocation::Attachment;
 
 /// Members in order; no key twice.
 #[derive(Debug, Clone)]
 pub(crate) struct Object<'a> {
     members: Vec<(String, &'a RawValue)>,
+}
+
+/// A member is of the wrong kind.
+#[derive(Debug, thiserror::Error)]
+#[error("`{key}` is not {kind}: {found}")]
+pub(crate) struct BadMember {
+    pub(crate) key: String,
+    pub(crate) kind: &'static str,
+    pub(crate) found: String,
 }
 
 impl<'a> Object<'a> {
@@ -35,25 +43,31 @@ impl<'a> Object<'a> {
         self.members.iter().find(|(name, _)| name == key).map(|(_, raw)| *raw)
     }
 
-    /// A member read as `T`.
-    pub(crate) fn read<T: DeserializeOwned>(&self, key: &str, kind: &str) -> Result<Option<T>, CniError> {
+    /// A member read as `T`, unless it is absent or `null`. `kind` tells people what is wanted.
+    pub(crate) fn read<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        kind: &'static str,
+    ) -> Result<Option<T>, BadMember> {
         let Some(raw) = self.get(key) else { return Ok(None) };
         serde_json::from_str(raw.get()).map(Some).map_err(|error| {
-            let msg = format!("`{key}` of the network configuration is not {kind}");
-            CniError::new(ErrorCode::Decode, msg).with_details(error.to_string())
+            // a position would count from the start of the member, not of the file
+            let text = error.to_string();
+            let found = text.split(" at line ").next().unwrap_or(&text).to_owned();
+            BadMember { key: key.to_owned(), kind, found }
         })
     }
 
-    pub(crate) fn string(&self, key: &str) -> Result<Option<String>, CniError> {
+    pub(crate) fn string(&self, key: &str) -> Result<Option<String>, BadMember> {
         self.read(key, "a string")
     }
 
-    pub(crate) fn value(&self, key: &str) -> Result<Option<Value>, CniError> {
+    pub(crate) fn value(&self, key: &str) -> Result<Option<Value>, BadMember> {
         self.read(key, "JSON")
     }
 
     /// A list of attachments; libcni writes `null` for a list without any.
-    pub(crate) fn attachments(&self, key: &str) -> Result<Option<Vec<Attachment>>, CniError> {
+    pub(crate) fn attachments(&self, key: &str) -> Result<Option<Vec<Attachment>>, BadMember> {
         if self.raw(key).is_some_and(|raw| raw.get() == "null") {
             return Ok(Some(Vec::new()));
         }

@@ -11,10 +11,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::Serialize;
-use serde::de::IgnoredAny;
 
 use crate::error::{CniError, ErrorCode};
-use crate::invocation::{Command, Env, Invocation, peek_version};
+use crate::invocation::{Command, Env, Invocation, input_version, peek_version};
 use crate::object::json_text;
 use crate::version::SpecVersion;
 
@@ -139,15 +138,6 @@ const NOT_SERVING: u8 = u8::MAX;
 fn index_of(version: SpecVersion) -> u8 {
     let index = SpecVersion::ALL.iter().position(|known| *known == version);
     index.and_then(|index| u8::try_from(index).ok()).unwrap_or(NOT_SERVING)
-}
-
-/// The version to answer in: that of the input if it is one we know.
-fn input_version(input: &[u8]) -> SpecVersion {
-    match peek_version(input) {
-        Some(text) => text.parse().unwrap_or(SpecVersion::LATEST),
-        None if serde_json::from_slice::<IgnoredAny>(input).is_ok() => SpecVersion::UNSTATED,
-        None => SpecVersion::LATEST,
-    }
 }
 
 fn answer(plugin: &dyn Plugin, command: Command, env: &Env<'_>, input: &[u8]) -> Result<String, CniError> {
