@@ -333,13 +333,15 @@ fn the_default_route_names_its_link() {
     assert_eq!(name(&mut here).as_deref(), Some("a"));
     here.netns.sh("ip route add default dev lo metric 200");
     assert_eq!(name(&mut here).as_deref(), Some("lo"), "IPv4 comes first");
+    here.netns.sh("ip route add default dev a tos 0x10 metric 900");
+    assert_eq!(name(&mut here).as_deref(), Some("lo"), "one for a kind of traffic, which is listed first");
     here.netns.sh("ip route add default metric 100 nexthop dev c0 nexthop dev d0");
     assert_eq!(name(&mut here).as_deref(), Some("c0"), "the smallest metric, its first hop");
     let hops = here.route.routes().expect("routes");
     let hops: Vec<_> =
         hops.iter().filter(|route| route.priority == Some(100)).map(|route| route.device).collect();
     assert_eq!(hops, [Some(here.link("c0").index), Some(here.link("d0").index)]);
-    here.netns.sh("ip route del default metric 100; ip route del default metric 200; ip -6 route del default
+    here.netns.sh("ip route del default tos 0x10; ip route del default metric 100; ip route del default metric 200; ip -6 route del default
                    ip -6 route add unreachable default");
     assert_eq!(name(&mut here), None, "an unreachable default leads nowhere");
 }

@@ -36,6 +36,10 @@ fn every_change_is_named() {
             "its MAC address is `02:00:00:00:00:66`, not `02:00:00:00:00:01`",
         ),
         ("ip route replace default via 10.5.0.2 dev eth0", "route to `0.0.0.0/0` via `10.5.0.1` is missing"),
+        (
+            "ip link add x0 type veth peer name x1; ip link set x0 up; ip route replace default via 10.5.0.1 dev x0 onlink",
+            "route to `0.0.0.0/0` via `10.5.0.1` is missing",
+        ),
         ("ip link del eth0", "it does not exist"),
         ("ip link del eth0; ip link add eth0 type veth peer name x", "it is veth, not a macvtap"),
         ("ip link set eth0 type macvtap mode vepa", "its mode is `vepa`, not `bridge`"),
