@@ -59,7 +59,7 @@ fn much_data_in_both_directions_does_not_block() {
 #[test]
 fn a_plugin_that_does_not_read_its_input_is_not_at_fault() {
     let scripts = Scripts::new();
-    scripts.write(&scripts.bin().join("p"), "#!/bin/sh\nexec <&-; echo '{}'", 0o755);
+    scripts.write("bin/p", "#!/bin/sh\nexec <&-; echo '{}'", 0o755);
     assert_eq!(run(&scripts, &"x".repeat(300_000)).expect("success"), "{}\n");
 }
 
@@ -98,15 +98,15 @@ fn only_executable_files_with_a_plain_name_are_found() {
         fs::create_dir(dir).expect("a folder");
     }
     fs::create_dir(first.join("p")).expect("a folder");
-    scripts.write(&second.join("p"), "", 0o644);
+    scripts.write("two/p", "", 0o644);
     let dirs = [first.clone(), second.clone()];
     let error = CniError::from(find_plugin("p", &dirs).expect_err("a folder and a plain file"));
     assert_eq!(error.code, 102);
     assert_eq!(error.msg, format!("no executable file `p` in `{}`, `{}`", first.display(), second.display()));
     fs::set_permissions(second.join("p"), fs::Permissions::from_mode(0o755)).expect("allowed");
     assert_eq!(find_plugin("p", &dirs).expect("found"), second.join("p"));
-    scripts.write(&first.join("q"), "", 0o755);
-    scripts.write(&second.join("q"), "", 0o755);
+    scripts.write("one/q", "", 0o755);
+    scripts.write("two/q", "", 0o755);
     assert_eq!(find_plugin("q", &dirs).expect("found"), first.join("q"));
 
     for name in ["", ".", "..", "../one/q", "/bin/sh", "a/b"] {

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
@@ -55,12 +55,14 @@ echo {name} $CNI_COMMAND > $call.what
 {body}
 "
         );
-        self.write(&self.bin().join(name), &script, 0o755);
+        self.write(&format!("bin/{name}"), &script, 0o755);
         self
     }
 
-    pub(crate) fn write(&self, path: &Path, text: &str, mode: u32) {
-        fs::write(path, text).expect("written");
+    /// Writes a file in the folder.
+    pub(crate) fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.path(name);
+        fs::write(&path, text).expect("written");
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("allowed");
     }
 
