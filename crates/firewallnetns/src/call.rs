@@ -47,7 +47,8 @@ impl<'a> Call<'a> {
             crate::logging::about(&attachment.to_string());
         }
         let states = StateDir::new(&settings.state_dir);
-        let persist = PersistDir::new(&settings.persist_dir, &attachment.network, &container_name(invocation));
+        let persist =
+            PersistDir::new(&settings.persist_dir, &attachment.network, &container_name(invocation));
         Self { invocation, settings, attachment, states, persist }
     }
 

@@ -49,11 +49,13 @@ impl Databases for HostDatabases {
     }
 
     fn service(&self, name: &str, protocol: Option<u8>) -> Option<u16> {
-        fields(self.text(&self.services, "services")).filter(|words| name_or_alias(words, name)).find_map(|words| {
-            let (port, of) = words.get(1)?.split_once('/')?;
-            let fits = protocol.is_none_or(|number| service_protocol(of) == Some(number));
-            fits.then(|| port.parse().ok()).flatten()
-        })
+        fields(self.text(&self.services, "services")).filter(|words| name_or_alias(words, name)).find_map(
+            |words| {
+                let (port, of) = words.get(1)?.split_once('/')?;
+                let fits = protocol.is_none_or(|number| service_protocol(of) == Some(number));
+                fits.then(|| port.parse().ok()).flatten()
+            },
+        )
     }
 
     fn user(&self, name: &str) -> Option<u32> {
@@ -90,7 +92,12 @@ fn service_protocol(name: &str) -> Option<u8> {
 
 /// The third field of the line of `name` (passwd(5), group(5)).
 fn by_colon(text: &str, name: &str) -> Option<u32> {
-    text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))?.get(2)?.parse().ok()
+    text.lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.first() == Some(&name))?
+        .get(2)?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

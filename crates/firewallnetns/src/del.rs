@@ -20,14 +20,20 @@ pub fn del(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
     let call = Call::lenient(invocation);
     let netns = invocation.netns.as_deref().map(TargetNetns::open);
     match netns {
-        None | Some(Err(NetnsError::Missing(_))) => log::debug!("the namespace is gone, and its firewall with it"),
+        None | Some(Err(NetnsError::Missing(_))) => {
+            log::debug!("the namespace is gone, and its firewall with it")
+        }
         Some(Err(error)) => return Err(Failure::Netns(error).into()),
         Some(Ok(target)) => take_out(&call, &target, environment)?,
     }
     Ok(call.states.remove(&call.attachment).map_err(Failure::State)?)
 }
 
-fn take_out(call: &Call<'_>, target: &TargetNetns, environment: Vec<(String, String)>) -> Result<(), Failure> {
+fn take_out(
+    call: &Call<'_>,
+    target: &TargetNetns,
+    environment: Vec<(String, String)>,
+) -> Result<(), Failure> {
     let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
     let netns = RecordedNetns::from(target.id());
     // a damaged state file is as good as none: the marks in the kernel tell the rest
@@ -59,7 +65,8 @@ pub(crate) fn take_out_of(
     let mut keep = |name: &str, contents: &str| persist.save(name, contents);
     let mut connection = Connection::open(target).map_err(Failure::Apply)?;
     let record = state.map(|state| &state.record);
-    remove(&mut connection, &call.attachment, record, configured, &siblings, &mut keep).map_err(Failure::Apply)
+    remove(&mut connection, &call.attachment, record, configured, &siblings, &mut keep)
+        .map_err(Failure::Apply)
 }
 
 /// The sets that the configuration asks for, where no state file tells what was made. Without a configuration that

@@ -31,9 +31,8 @@ pub enum Failure {
 impl From<Failure> for CniError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Configuration(problems) => {
-                Self::new(ErrorCode::BadConfig, first_lines(&problems)).with_details(render_problems(&problems))
-            }
+            Failure::Configuration(problems) => Self::new(ErrorCode::BadConfig, first_lines(&problems))
+                .with_details(render_problems(&problems)),
             Failure::Netns(error) => {
                 let code = match &error {
                     NetnsError::Missing(_) => ErrorCode::UnknownContainer,
@@ -44,7 +43,9 @@ impl From<Failure> for CniError {
             Failure::Names(error) => {
                 // a name that does not resolve now may do so later; one that is none never will
                 let never = match &error {
-                    ResolveError::Names(names) => names.values().any(|reason| matches!(reason, Reason::Invalid)),
+                    ResolveError::Names(names) => {
+                        names.values().any(|reason| matches!(reason, Reason::Invalid))
+                    }
                     ResolveError::ResolvConf { .. } => true,
                     ResolveError::File { .. } => false,
                 };

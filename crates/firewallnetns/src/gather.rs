@@ -51,11 +51,13 @@ pub fn gather(
     let mut sections = Vec::new();
     for name in &conf.fw_files {
         let section = read_section(name, &all, &mut data_dir);
-        sections.extend(problems.collect(section.and_then(|section| with_files(section, &all, &mut data_dir))));
+        sections
+            .extend(problems.collect(section.and_then(|section| with_files(section, &all, &mut data_dir))));
     }
     sections.extend(problems.collect(with_files(conf.section.clone(), &all, &mut data_dir)));
 
-    let repetitions = Repetitions { port_mappings, ips: variables::addresses(result, &call.attachment.interface) };
+    let repetitions =
+        Repetitions { port_mappings, ips: variables::addresses(result, &call.attachment.interface) };
     let databases = HostDatabases::new("/etc");
     let ruleset = problems.collect(RuleSet::build(&sections, &all, &repetitions, &databases));
     let mut ruleset = problems.finish(ruleset.unwrap_or_default()).map_err(Failure::Configuration)?;
@@ -104,7 +106,11 @@ fn unreadable(error: &DataError, item: &Text) -> Problems {
     Problem::new(item.origin.clone(), format!("{error}{cause}")).into()
 }
 
-fn read_section(name: &Text, variables: &Variables, data_dir: &mut LazyDataDir<'_>) -> Result<Section, Problems> {
+fn read_section(
+    name: &Text,
+    variables: &Variables,
+    data_dir: &mut LazyDataDir<'_>,
+) -> Result<Section, Problems> {
     let expanded = expand_text(name, variables)?;
     let file = if expanded.ends_with(".fw") { expanded } else { format!("{expanded}.fw") };
     let text = data_dir.read(&file, FW_LIMIT, name)?;
@@ -124,7 +130,8 @@ fn with_files(
             set_files.push(None);
             continue;
         };
-        let text = expand_text(file, variables).and_then(|name| Ok((data_dir.read(&name, SET_LIMIT, file)?, name)));
+        let text =
+            expand_text(file, variables).and_then(|name| Ok((data_dir.read(&name, SET_LIMIT, file)?, name)));
         set_files.push(problems.collect(text).map(|(text, name)| Source::new(name, text)));
     }
     problems.finish(SectionInput { section, set_files })
@@ -154,8 +161,11 @@ fn read_variables(
             Some((key, value)) if is_name(key) => values.push((key.to_owned(), unquoted(value).to_owned())),
             // the line itself may hold a secret: it is not shown
             _ => problems.push(
-                Problem::new(file.origin.clone(), format!("line {} of `{name}` is not NAME=VALUE", number + 1))
-                    .hint("a name has letters, digits and `_`, and does not begin with a digit"),
+                Problem::new(
+                    file.origin.clone(),
+                    format!("line {} of `{name}` is not NAME=VALUE", number + 1),
+                )
+                .hint("a name has letters, digits and `_`, and does not begin with a digit"),
             ),
         }
     }
@@ -173,8 +183,5 @@ fn is_name(key: &str) -> bool {
 /// The value without one pair of quotes around it, as environment files have them.
 fn unquoted(value: &str) -> &str {
     let value = value.trim();
-    ['"', '\'']
-        .into_iter()
-        .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
-        .unwrap_or(value)
+    ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
 }

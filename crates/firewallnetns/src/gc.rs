@@ -25,9 +25,9 @@ pub fn gc(invocation: &Invocation) -> Result<(), CniError> {
     let mut errors = Vec::new();
     for state in call.states.all().map_err(Failure::State)? {
         let attachment = Attachment::from(&state.record.attachment);
-        let is_valid = valid
-            .iter()
-            .any(|valid| (&valid.container_id, &valid.ifname) == (&attachment.container, &attachment.interface));
+        let is_valid = valid.iter().any(|valid| {
+            (&valid.container_id, &valid.ifname) == (&attachment.container, &attachment.interface)
+        });
         if attachment.network != call.attachment.network || is_valid {
             continue;
         }
@@ -46,7 +46,9 @@ fn collect(call: &Call<'_>, state: &State) -> Result<(), Failure> {
             let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
             take_out_of(call, &target, Some(state), &[])?;
         }
-        Ok(_) | Err(NetnsError::Missing(_) | NetnsError::NotANetns(_) | NetnsError::Own(_) | NetnsError::Init(_)) => {}
+        Ok(_)
+        | Err(NetnsError::Missing(_) | NetnsError::NotANetns(_) | NetnsError::Own(_) | NetnsError::Init(_)) =>
+            {}
         Err(error) => return Err(Failure::Netns(error)),
     }
     call.states.remove(&call.attachment).map_err(Failure::State)

@@ -45,9 +45,11 @@ pub fn run(
     streams: &mut Streams<'_>,
 ) -> u8 {
     // what is no UTF-8 cannot be used in a rule, nor is it a variable of the protocol
-    let environment: Vec<(String, String)> =
-        environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
-    let env = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    let environment: Vec<(String, String)> = environment
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let env =
+        |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     let firewall = Firewall { environment: environment.clone() };
     match serve(&firewall, &env, streams.stdin, streams.stdout, streams.stderr) {
         Served::Exit(code) => code,

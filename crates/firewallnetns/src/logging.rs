@@ -61,7 +61,8 @@ impl Log for Logger {
         let written = match self.file.read() {
             Ok(slot) if slot.is_some() => {
                 let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-                slot.as_ref().map_or(Ok(()), |mut file| file.write_all(format!("{seconds} {line}").as_bytes()))
+                slot.as_ref()
+                    .map_or(Ok(()), |mut file| file.write_all(format!("{seconds} {line}").as_bytes()))
             }
             _ => std::io::stderr().write_all(line.as_bytes()),
         };

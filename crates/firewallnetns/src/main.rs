@@ -6,7 +6,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     fwn_cni::plugin::report_panics();
     let (mut stdin, mut stdout, mut stderr) = (io::stdin(), io::stdout(), io::stderr());
-    let mut streams =
-        firewallnetns::Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
+    let mut streams = firewallnetns::Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
     ExitCode::from(firewallnetns::run(std::env::vars_os(), std::env::args_os().collect(), &mut streams))
 }

@@ -58,7 +58,8 @@ impl PersistDir {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let path = self.path(set);
         let temporary = path.with_extension(format!("new-{}", std::process::id()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(contents.as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, &path)?;
@@ -76,7 +77,8 @@ pub fn container_name(invocation: &Invocation) -> String {
     let args = invocation.conf.args.as_ref().and_then(|args| args.get("cni"));
     let arg = |key: &str| {
         let of_args = args.and_then(|args| args.get(key)).and_then(Value::as_str).map(str::to_owned);
-        of_args.or_else(|| invocation.args.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone()))
+        of_args
+            .or_else(|| invocation.args.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone()))
     };
     // containerd's CRI plugin, CRI-O and podman all give the name so
     match (arg("K8S_POD_NAMESPACE"), arg("K8S_POD_NAME")) {

@@ -79,7 +79,8 @@ impl Settings {
     pub fn folders_of(text: &str) -> Self {
         let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
         let folder = |key: &str, default: &str| {
-            let stated = value.get(key).and_then(serde_json::Value::as_str).filter(|path| path.starts_with('/'));
+            let stated =
+                value.get(key).and_then(serde_json::Value::as_str).filter(|path| path.starts_with('/'));
             PathBuf::from(stated.unwrap_or(default))
         };
         Self {
@@ -112,7 +113,8 @@ impl Settings {
             LogLevel::Trace => log::LevelFilter::Trace,
         });
         let Some(file) = &self.conf.log_file else { return Ok(()) };
-        crate::logging::to_file(file.value.as_ref())
-            .map_err(|error| Problem::new(file.origin.clone(), format!("cannot open `{}`: {error}", file.value)))
+        crate::logging::to_file(file.value.as_ref()).map_err(|error| {
+            Problem::new(file.origin.clone(), format!("cannot open `{}`: {error}", file.value))
+        })
     }
 }

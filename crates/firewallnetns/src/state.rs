@@ -10,9 +10,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::persist::PersistDir;
 use fwn_kernel::firewall::record::{Record, RecordedNetns};
 use fwn_plan::plan::Attachment;
-use crate::persist::PersistDir;
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +92,8 @@ impl StateDir {
     pub fn lock(&self, inode: u64) -> Result<NetnsLock, StateError> {
         self.create()?;
         let path = self.path.join("lock");
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = open.map_err(|source| self.io("open", &path, source))?;
         let range = libc::flock {
             l_type: libc::F_WRLCK as libc::c_short,
@@ -156,11 +157,14 @@ impl StateDir {
     pub fn write(&self, state: &State) -> Result<(), StateError> {
         let name = file_name(&Attachment::from(&state.record.attachment), &state.record.netns);
         let path = self.path.join(&name);
-        let temporary = self.path.join(format!("{TEMPORARY}{}-{}", std::process::id(), state.record.netns.inode));
-        let bytes = serde_json::to_vec(state).map_err(|source| StateError::Damaged { path: path.clone(), source })?;
+        let temporary =
+            self.path.join(format!("{TEMPORARY}{}-{}", std::process::id(), state.record.netns.inode));
+        let bytes =
+            serde_json::to_vec(state).map_err(|source| StateError::Damaged { path: path.clone(), source })?;
         let write = || {
             use io::Write;
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
             file.write_all(&bytes)?;
             fs::rename(&temporary, &path)
         };
@@ -194,7 +198,8 @@ impl StateDir {
                 Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(|source| self.io("read", &path, source))?,
             };
-            states.push(serde_json::from_slice(&bytes).map_err(|source| StateError::Damaged { path, source })?);
+            states
+                .push(serde_json::from_slice(&bytes).map_err(|source| StateError::Damaged { path, source })?);
         }
         Ok(states)
     }
@@ -209,7 +214,8 @@ impl StateDir {
             let entry = entry.map_err(|source| self.io("list", &self.path, source))?;
             let name = entry.file_name();
             let is_state = |name: &&str| name.ends_with(SUFFIX) && !name.starts_with(TEMPORARY);
-            names.extend(OsStr::to_str(&name).filter(is_state).filter(|name| wanted(name)).map(str::to_owned));
+            names
+                .extend(OsStr::to_str(&name).filter(is_state).filter(|name| wanted(name)).map(str::to_owned));
         }
         names.sort();
         Ok(names)
@@ -227,7 +233,11 @@ fn stem(attachment: &Attachment) -> String {
     /// `NAME_MAX` is 255; the namespace, the suffix and a temporary name need some of it.
     const LONGEST: usize = 180;
     let stem = format!("{}:{}:{}", attachment.network, attachment.container, attachment.interface);
-    if stem.len() <= LONGEST { stem } else { format!("{}:{}", attachment.interface, fwn_kernel::firewall::owner::OwnerId::of(attachment)) }
+    if stem.len() <= LONGEST {
+        stem
+    } else {
+        format!("{}:{}", attachment.interface, fwn_kernel::firewall::owner::OwnerId::of(attachment))
+    }
 }
 
 fn key(netns: &RecordedNetns) -> String {

@@ -9,7 +9,11 @@ use fwn_plan::ruleset::PortMapping;
 use serde_json::Value;
 
 /// What the runtime said of this attachment, as variables.
-pub fn derived(invocation: &Invocation, mappings: &[PortMapping], result: Option<&AddResult>) -> Vec<(String, String)> {
+pub fn derived(
+    invocation: &Invocation,
+    mappings: &[PortMapping],
+    result: Option<&AddResult>,
+) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     let args = invocation.conf.args.as_ref();
     if let Some(args) = args.and_then(|args| args.pointer("/cni")).and_then(Value::as_object) {
@@ -42,9 +46,13 @@ pub fn derived(invocation: &Invocation, mappings: &[PortMapping], result: Option
 /// # Errors
 /// What is wrong with one of them, in words.
 pub fn port_mappings(invocation: &Invocation) -> Result<Vec<PortMapping>, String> {
-    let of_runtime = invocation.conf.runtime_config.as_ref().and_then(|config| config.pointer("/portMappings"));
-    let of_mesos =
-        invocation.conf.args.as_ref().and_then(|args| args.pointer("/org.apache.mesos/network_info/port_mappings"));
+    let of_runtime =
+        invocation.conf.runtime_config.as_ref().and_then(|config| config.pointer("/portMappings"));
+    let of_mesos = invocation
+        .conf
+        .args
+        .as_ref()
+        .and_then(|args| args.pointer("/org.apache.mesos/network_info/port_mappings"));
     let mut mappings = Vec::new();
     for (list, name, keys) in [
         (of_runtime, "runtimeConfig.portMappings", ["containerPort", "hostPort"]),
@@ -60,7 +68,11 @@ pub fn port_mappings(invocation: &Invocation) -> Result<Vec<PortMapping>, String
                     .ok_or_else(|| format!("`{name}[{index}].{key}` is not a port")),
             };
             let protocol = mapping.get("protocol").and_then(Value::as_str).unwrap_or("tcp").to_lowercase();
-            mappings.push(PortMapping { container_port: port(keys[0])?, host_port: port(keys[1])?, protocol });
+            mappings.push(PortMapping {
+                container_port: port(keys[0])?,
+                host_port: port(keys[1])?,
+                protocol,
+            });
         }
     }
     Ok(mappings)
@@ -103,7 +115,9 @@ fn push_result(variables: &mut Vec<(String, String)>, result: &AddResult, ifname
 
 /// The addresses of the attachment, for `forEach: ips`.
 pub fn addresses(result: Option<&AddResult>, ifname: &str) -> Vec<IpAddr> {
-    result.map(|result| addresses_of(result, ifname).iter().map(|ip| ip.address.addr).collect()).unwrap_or_default()
+    result
+        .map(|result| addresses_of(result, ifname).iter().map(|ip| ip.address.addr).collect())
+        .unwrap_or_default()
 }
 
 /// Adds a variable; lists and objects are no values, and the first of a name wins at look-up.

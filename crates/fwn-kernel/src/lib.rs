@@ -7,4 +7,5 @@ pub mod ipset;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod route;
 mod sys;

@@ -169,7 +169,8 @@ fn is_init(id: NetnsId, seen: io::Result<u64>) -> Result<bool, NetnsError> {
     match std::fs::metadata(INIT) {
         Ok(init) => Ok((init.dev(), init.ino()) == (id.device, id.inode)),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let of_init = inode_of(INIT_DEV).map_err(|source| NetnsError::Compare { path: INIT_DEV, source })?;
+            let of_init =
+                inode_of(INIT_DEV).map_err(|source| NetnsError::Compare { path: INIT_DEV, source })?;
             let of_target = seen.map_err(|source| NetnsError::Compare { path: OWN_DEV, source })?;
             Ok(of_init == of_target)
         }

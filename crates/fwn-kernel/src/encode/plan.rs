@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use fwn_plan::config::Engine;
+use fwn_plan::netfilter::Family;
 use fwn_plan::origin::Origin;
 use fwn_plan::plan::Plan;
-use fwn_plan::netfilter::Family;
 use fwn_plan::set::{CreateOptions, SetKind};
 
 use super::iptables::{EncodeError, encode_with_iptables};
@@ -53,7 +53,8 @@ pub fn encode_plan(
     let _ = engine; // there is one yet
     encode_with_iptables(plan, &|| scratch_sets(sets).map_err(Into::into)).map_err(|error| match error {
         EncodeError::Refused(refusals) => {
-            let origins: Vec<_> = plan.tables.iter().flat_map(|half| &half.rules).map(|op| &op.origin).collect();
+            let origins: Vec<_> =
+                plan.tables.iter().flat_map(|half| &half.rules).map(|op| &op.origin).collect();
             let mut refused: Vec<RefusedRule> = Vec::new();
             for refusal in refusals {
                 let Some(origin) = origins.get(refusal.rule) else { continue };

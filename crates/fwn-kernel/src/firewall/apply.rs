@@ -104,7 +104,8 @@ impl Connection {
     /// # Errors
     /// [`ApplyError::Netns`], [`ApplyError::Socket`]
     pub fn open(target: &TargetNetns) -> Result<Self, ApplyError> {
-        let (nft, sets) = target.run(|| (NetlinkSocket::open(Protocol::Netfilter), SetClient::open_here()))?;
+        let (nft, sets) =
+            target.run(|| (NetlinkSocket::open(Protocol::Netfilter), SetClient::open_here()))?;
         Ok(Self { nft: nft?, sets, netns: target.id().into() })
     }
 

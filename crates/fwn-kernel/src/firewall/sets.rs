@@ -33,7 +33,10 @@ enum Step<'a> {
 enum Done {
     Made(String),
     /// The temporary set has the old contents.
-    Swapped { name: String, temporary: String },
+    Swapped {
+        name: String,
+        temporary: String,
+    },
 }
 
 impl<'a> SetChanges<'a> {
@@ -59,7 +62,10 @@ impl<'a> SetChanges<'a> {
                 None => Step::Make(spec),
                 Some(header) if ours(&spec.name) => renew(spec, header)?,
                 Some(_) => {
-                    return Err(ApplyError::SetTaken { origin: spec.origin.clone(), name: spec.name.clone() });
+                    return Err(ApplyError::SetTaken {
+                        origin: spec.origin.clone(),
+                        name: spec.name.clone(),
+                    });
                 }
             });
         }
@@ -173,7 +179,9 @@ fn renew<'a>(spec: &'a SetSpec, header: &SetHeader) -> Result<Step<'a>, ApplyErr
 }
 
 fn create(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), ApplyError> {
-    client.create(name, spec.kind, spec.family, &spec.options).map_err(|source| ApplyError::Set { origin: spec.origin.clone(), source })
+    client
+        .create(name, spec.kind, spec.family, &spec.options)
+        .map_err(|source| ApplyError::Set { origin: spec.origin.clone(), source })
 }
 
 fn fill(client: &mut SetClient, spec: &SetSpec, name: &str, exist: bool) -> Result<(), ApplyError> {

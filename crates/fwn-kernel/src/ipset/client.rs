@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use fwn_plan::netfilter::Family;
-use fwn_plan::set::{Entry, SetKind, SetSpec, render_add, render_create};
+use fwn_plan::set::{CreateOptions, Entry, SetKind, SetSpec, render_add, render_create};
 
 use super::decode::{Header, SetHeader, decode_family, decode_list};
 use super::encode::{be32, encode_create, encode_entry, family_number};
@@ -90,25 +90,31 @@ impl SetClient {
     ///
     /// # Errors
     /// It exists (see [`SetError::is_there`]), the kernel lacks the type or an option, or refuses.
-    pub fn create(&mut self, spec: &SetSpec) -> Result<(), SetError> {
-        let revision = self.revision(spec.kind, spec.family)?;
-        if let Some(key) = revision::unknown_option(spec.kind, &spec.options, revision) {
-            return Err(SetError::NoOption { kind: spec.kind, key, revision });
+    pub fn create(
+        &mut self,
+        set: &str,
+        kind: SetKind,
+        family: Option<Family>,
+        options: &CreateOptions,
+    ) -> Result<(), SetError> {
+        let revision = self.revision(kind, family)?;
+        if let Some(key) = revision::unknown_option(kind, options, revision) {
+            return Err(SetError::NoOption { kind, key, revision });
         }
         let created = self.ask(
             Command::Create,
             NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
             |writer| {
                 writer
-                    .string(attr::SETNAME, &spec.name)
-                    .string(attr::TYPENAME, spec.kind.name())
+                    .string(attr::SETNAME, set)
+                    .string(attr::TYPENAME, kind.name())
                     .u8(attr::REVISION, revision)
-                    .u8(attr::FAMILY, family_number(spec.family))
-                    .nest(attr::DATA, |inner| encode_create(inner, &spec.options));
+                    .u8(attr::FAMILY, family_number(family))
+                    .nest(attr::DATA, |inner| encode_create(inner, options));
             },
             |_| Ok(()),
         );
-        created.map_err(|error| refused(error, Command::Create, &spec.name, Some(spec.kind)))
+        created.map_err(|error| refused(error, Command::Create, set, Some(kind)))
     }
 
     /// Makes a set with its entries, or none.
@@ -116,7 +122,7 @@ impl SetClient {
     /// # Errors
     /// See [`SetClient::create`] and [`SetClient::fill`]; no set is left behind that was not there before.
     pub fn create_filled(&mut self, spec: &SetSpec) -> Result<(), SetError> {
-        self.create(spec)?;
+        self.create(&spec.name, spec.kind, spec.family, &spec.options)?;
         let entries = spec.entries.iter().map(|entry| &entry.entry);
         let filled = self.fill(&spec.name, spec.kind, entries, true);
         if filled.is_err() {

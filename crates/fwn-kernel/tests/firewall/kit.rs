@@ -67,7 +67,7 @@ impl Firewall {
         previous: Option<&Record>,
         siblings: &[Record],
     ) -> Result<Record, FirewallError> {
-        put_in_force(&mut socket(netns), &self.request(previous, siblings))
+        put_in_force(&mut socket(netns), &self.request(previous, siblings), &mut |_| Ok(()))
     }
 
     pub(crate) fn add(&self, netns: &Netns, previous: Option<&Record>, siblings: &[Record]) -> Record {

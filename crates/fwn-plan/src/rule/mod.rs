@@ -52,9 +52,9 @@ impl Rule {
             _ => None,
         };
         let modules = self.matches.iter().chain(target);
-        modules.flat_map(|module| module.options.iter().filter(|option| option.names_set(module.name))).filter_map(
-            |option| option.values.first().map(|value| value.text.as_str()),
-        )
+        modules
+            .flat_map(|module| module.options.iter().filter(|option| option.names_set(module.name)))
+            .filter_map(|option| option.values.first().map(|value| value.text.as_str()))
     }
 }
 
@@ -62,7 +62,9 @@ impl OptionUse {
     /// Whether the first value of this option of extension `module` is the name of a set.
     fn names_set(&self, module: &str) -> bool {
         let known = extensions::find_match(module).into_iter().chain(extensions::find_target(module));
-        known.filter_map(|extension| extension.option(self.name)).any(|spec| spec.content == extensions::Content::Set)
+        known
+            .filter_map(|extension| extension.option(self.name))
+            .any(|spec| spec.content == extensions::Content::Set)
     }
 }
 
