@@ -286,11 +286,12 @@ impl<'a> TableComposer<'a, '_> {
 
     /// The policy of a chain before any attachment set it.
     fn policy_before(&self, chain: &ObservedChain) -> Option<Policy> {
-        let held = self.previous.and_then(|table| table.policy(&chain.name)).or_else(|| {
-            let others = self.existing.into_iter().flat_map(|table| self.scene.others(table));
-            let held = others.filter_map(|(made_at, table)| Some((made_at, table.policy(&chain.name)?)));
-            held.min_by_key(|(made_at, _)| *made_at).map(|(_, policy)| policy)
-        });
+        // all that hold it have the same one from the first
+        let mut others = self.existing.into_iter().flat_map(|table| self.scene.others(table));
+        let held = self
+            .previous
+            .and_then(|table| table.policy(&chain.name))
+            .or_else(|| others.find_map(|(_, table)| table.policy(&chain.name)));
         held.map_or(chain.policy, |policy| policy.before)
     }
 

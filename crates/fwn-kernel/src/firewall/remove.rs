@@ -204,7 +204,7 @@ impl<'a, 't> Retiring<'a, 't> {
             Scope::Marked => marked,
             Scope::RulesOnly => false,
         };
-        let used = self.wanted.is_some() || self.scene.others(self.table).next().is_some();
-        ours && !used && !self.table.other
+        // a table that another attachment uses has a chain that it uses
+        ours && self.wanted.is_none() && !self.table.other
     }
 }

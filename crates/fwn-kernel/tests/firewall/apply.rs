@@ -108,6 +108,19 @@ fn iptables_still_works_on_what_we_made() {
     );
 }
 
+/// As with `iptables -P`: operators look at what a policy dropped.
+#[test]
+fn policies_count_packets() {
+    let netns = Netns::new();
+    Firewall::new("eth0", "-P OUTPUT DROP").add(&netns, None, &[]);
+    netns.sh("ip link set lo up; ! busybox ping -c 1 -w 1 127.0.0.1 >/dev/null 2>&1");
+    let listing = netns.sh("iptables -L OUTPUT -vn");
+    assert!(
+        listing.starts_with("Chain OUTPUT (policy DROP ") && !listing.contains(" 0 packets"),
+        "{listing}"
+    );
+}
+
 #[test]
 fn adding_again_replaces() {
     let netns = Netns::new();
@@ -134,6 +147,18 @@ fn adding_again_replaces() {
     assert!(!netns.dump().contains("*nat"), "the table that nobody wants any more is gone");
     third.remove(&netns, Some(&record), &[]);
     assert_eq!(netns.dump(), before);
+}
+
+/// Not one chain stays, and still the table does.
+#[test]
+fn adding_again_can_change_every_chain() {
+    let netns = Netns::new();
+    let record = Firewall::new("eth0", "-P OUTPUT DROP\n-N web").add(&netns, None, &[]);
+    let script = "-P INPUT DROP\n-N site\n-A site -i a";
+    Firewall::new("eth0", script).add(&netns, Some(&record), &[]);
+    let twin = Netns::new();
+    iptables(&twin, script);
+    assert_eq!(netns.dump(), twin.dump());
 }
 
 #[test]

@@ -1,6 +1,8 @@
+use fwn_kernel::firewall::remove::removal;
 use fwn_testkit::Netns;
 
 use crate::kit::{Firewall, iptables};
+use crate::ruleset;
 
 const SCRIPT: &str = "
     -P INPUT DROP
@@ -85,7 +87,17 @@ fn a_policy_that_was_changed_since_is_left_alone() {
     iptables(&netns, "-A INPUT -i a\n-P OUTPUT DROP\n-A FORWARD -i a");
     let firewall = Firewall::new("eth0", "-P INPUT ACCEPT\n-P OUTPUT ACCEPT\n-P FORWARD DROP");
     let record = firewall.add(&netns, None, &[]);
-    netns.sh("iptables -P INPUT DROP");
+    netns.sh("iptables -P INPUT DROP; iptables -P FORWARD ACCEPT; ip6tables -P FORWARD ACCEPT");
+    let observed = ruleset(&netns);
+    let changes = removal(&observed, firewall.owner(), Some(&record), &[]);
+    let chains: Vec<_> = changes.steps.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        chains,
+        [
+            "setting policy DROP of chain `OUTPUT` of table `filter` (ipv4)",
+            "setting policy DROP of chain `OUTPUT` of table `filter` (ipv6)",
+        ]
+    );
     firewall.remove(&netns, Some(&record), &[]);
     let policies = netns.sh("iptables -S | grep -e -P");
     assert_eq!(policies, "-P INPUT DROP\n-P FORWARD ACCEPT\n-P OUTPUT DROP\n");
