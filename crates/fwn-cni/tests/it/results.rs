@@ -140,6 +140,8 @@ fn a_result_of_the_same_form_is_handed_on_byte_for_byte() {
         let passed = pass_on(&prev, SpecVersion::LATEST, to).expect("readable");
         assert_eq!(passed, ODD.replace("VERSION", to.as_str()), "{from} to {to}");
     }
+    let escaped = r#"{"cniVersion":"\u0031.0.0"}"#;
+    assert_eq!(pass_on(&raw(escaped), SpecVersion::V0_1_0, SpecVersion::V1_0_0).as_deref(), Ok(escaped));
 }
 
 #[test]
