@@ -63,10 +63,9 @@ pub(crate) fn take_out_of(
     let siblings: Vec<_> = siblings.into_iter().map(|state| state.record).collect();
     let persist = state.map_or(&call.persist, |state| &state.persist);
     let mut keep = |name: &str, contents: &str| persist.save(name, contents);
-    let mut connection = Connection::open(target).map_err(Failure::Apply)?;
+    let connection = Connection::open(target).map_err(Failure::Apply)?;
     let record = state.map(|state| &state.record);
-    remove(&mut connection, &call.attachment, record, configured, &siblings, &mut keep)
-        .map_err(Failure::Apply)
+    remove(connection, &call.attachment, record, configured, &siblings, &mut keep).map_err(Failure::Apply)
 }
 
 /// The sets that the configuration asks for, where no state file tells what was made. Without a configuration that

@@ -79,7 +79,7 @@ fn scratch_sets(sets: &BTreeMap<String, u16>) -> Result<(), SetError> {
     for index in 0..=*last {
         let filler = format!("fwn-filler-{index}");
         let name = by_index.get(&index).copied().unwrap_or(&filler);
-        client.create(name, SetKind::HashIp, Some(Family::Ipv4), &CreateOptions::default())?;
+        client.create_as(name, SetKind::HashIp, Some(Family::Ipv4), &CreateOptions::default())?;
     }
     Ok(())
 }

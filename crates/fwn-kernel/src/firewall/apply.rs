@@ -188,7 +188,7 @@ fn rules(
 /// What is to be done with the contents of a set before it is removed.
 pub type Keep<'a> = &'a mut dyn FnMut(&str, &str) -> io::Result<()>;
 
-/// Takes out of the namespace what an attachment has in force; nothing there is success. `record` is what the state
+/// Takes out of the namespace what an attachment has in force and closes the connection; nothing there is success. `record` is what the state
 /// file says, `configured` the sets of the configuration, for where there is no state file. `keep` is given name and
 /// contents (in `ipset save` form) of every set that is to be saved.
 ///
@@ -196,7 +196,7 @@ pub type Keep<'a> = &'a mut dyn FnMut(&str, &str) -> io::Result<()>;
 /// [`ApplyError::Firewall`] where the rules could not be taken out; then the sets are still there too. A set that
 /// cannot be saved or removed, because others use it, is left alone with a log line.
 pub fn remove(
-    connection: &mut Connection,
+    mut connection: Connection,
     attachment: &Attachment,
     record: Option<&Record>,
     configured: &[RecordedSet],
@@ -207,19 +207,24 @@ pub fn remove(
     let sets = match record {
         Some(record) => record.sets.clone(),
         // only a successful ADD leaves rules, and it made all the sets of its configuration
-        None if !configured.is_empty() && has_rules(connection, owner)? => configured.to_vec(),
+        None if !configured.is_empty() && has_rules(&mut connection, owner)? => configured.to_vec(),
         None => Vec::new(),
     };
     take_out(&mut connection.nft, owner, record, siblings)?;
     if sets.is_empty() {
         return Ok(());
     }
-    let client = connection.sets()?;
+    connection.sets()?;
+    let Connection { nft, sets: client, .. } = connection;
+    let mut client = client?;
+    // the kernel lets go of the sets when it destroys the rules, some time after the batch; closing the socket waits
+    // for that (`nft_rcv_nl_event`, `net/netfilter/nf_tables_api.c`)
+    drop(nft);
     // a list:set lets go of its members by going first
     for set in sets.iter().rev().filter(|set| set.created) {
-        remove_set(client, set, keep);
+        remove_set(&mut client, set, keep);
     }
-    sweep(client);
+    sweep(&mut client);
     Ok(())
 }
 

@@ -180,7 +180,7 @@ fn renew<'a>(spec: &'a SetSpec, header: &SetHeader) -> Result<Step<'a>, ApplyErr
 
 fn create(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), ApplyError> {
     client
-        .create(name, spec.kind, spec.family, &spec.options)
+        .create_as(name, spec.kind, spec.family, &spec.options)
         .map_err(|source| ApplyError::Set { origin: spec.origin.clone(), source })
 }
 

@@ -86,11 +86,19 @@ impl SetClient {
         Ok(client)
     }
 
-    /// Makes an empty set.
+    /// Makes an empty set as a plan asks for it.
+    ///
+    /// # Errors
+    /// See [`SetClient::create_as`].
+    pub fn create(&mut self, spec: &SetSpec) -> Result<(), SetError> {
+        self.create_as(&spec.name, spec.kind, spec.family, &spec.options)
+    }
+
+    /// Makes an empty set under a name of its own.
     ///
     /// # Errors
     /// It exists (see [`SetError::is_there`]), the kernel lacks the type or an option, or refuses.
-    pub fn create(
+    pub fn create_as(
         &mut self,
         set: &str,
         kind: SetKind,
@@ -122,7 +130,7 @@ impl SetClient {
     /// # Errors
     /// See [`SetClient::create`] and [`SetClient::fill`]; no set is left behind that was not there before.
     pub fn create_filled(&mut self, spec: &SetSpec) -> Result<(), SetError> {
-        self.create(&spec.name, spec.kind, spec.family, &spec.options)?;
+        self.create(spec)?;
         let entries = spec.entries.iter().map(|entry| &entry.entry);
         let filled = self.fill(&spec.name, spec.kind, entries, true);
         if filled.is_err() {
