@@ -60,7 +60,7 @@ pub enum ApplyError {
     #[error("{origin}: set `{name}` exists already and belongs to someone else")]
     SetTaken {
         /// Where it was asked for.
-        origin: Origin,
+        origin: Box<Origin>,
         /// Its name.
         name: String,
     },
@@ -68,7 +68,7 @@ pub enum ApplyError {
     #[error("{origin}: set `{name}` is in force as `{was}` and cannot become `{wanted}` before a DEL")]
     SetChanged {
         /// Where it was asked for.
-        origin: Origin,
+        origin: Box<Origin>,
         /// Its name.
         name: String,
         /// Type and family in force.
@@ -80,7 +80,7 @@ pub enum ApplyError {
     #[error("{origin}: {source}")]
     Set {
         /// Where set or entry was asked for.
-        origin: Origin,
+        origin: Box<Origin>,
         /// Why.
         source: SetError,
     },

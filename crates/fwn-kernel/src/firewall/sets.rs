@@ -63,7 +63,7 @@ impl<'a> SetChanges<'a> {
                 Some(header) if ours(&spec.name) => renew(spec, header)?,
                 Some(_) => {
                     return Err(ApplyError::SetTaken {
-                        origin: spec.origin.clone(),
+                        origin: spec.origin.clone().into(),
                         name: spec.name.clone(),
                     });
                 }
@@ -171,7 +171,7 @@ fn renew<'a>(spec: &'a SetSpec, header: &SetHeader) -> Result<Step<'a>, ApplyErr
     }
     let family = |family: Option<_>| family.map(|family| format!(" {family}")).unwrap_or_default();
     Err(ApplyError::SetChanged {
-        origin: spec.origin.clone(),
+        origin: spec.origin.clone().into(),
         name: spec.name.clone(),
         was: format!("{}{}", header.kind.name(), family(header.family)),
         wanted: format!("{}{}", spec.kind.name(), family(spec.family)),
@@ -181,7 +181,7 @@ fn renew<'a>(spec: &'a SetSpec, header: &SetHeader) -> Result<Step<'a>, ApplyErr
 fn create(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), ApplyError> {
     client
         .create_as(name, spec.kind, spec.family, &spec.options)
-        .map_err(|source| ApplyError::Set { origin: spec.origin.clone(), source })
+        .map_err(|source| ApplyError::Set { origin: spec.origin.clone().into(), source })
 }
 
 fn fill(client: &mut SetClient, spec: &SetSpec, name: &str, exist: bool) -> Result<(), ApplyError> {
@@ -191,7 +191,7 @@ fn fill(client: &mut SetClient, spec: &SetSpec, name: &str, exist: bool) -> Resu
             _ => None,
         };
         let origin = entry.map_or_else(|| spec.origin.clone(), |entry| entry.origin.clone());
-        ApplyError::Set { origin, source }
+        ApplyError::Set { origin: origin.into(), source }
     })
 }
 
