@@ -35,10 +35,13 @@ impl HostDatabases {
 }
 
 fn read(path: &Path) -> String {
-    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_else(|error| {
-        log::warn!("cannot read `{}`: {error}", path.display());
-        String::new()
-    })
+    match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => {
+            log::warn!("cannot read `{}`: {error}", path.display());
+            String::new()
+        }
+    }
 }
 
 impl Databases for HostDatabases {

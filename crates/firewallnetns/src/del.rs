@@ -21,7 +21,7 @@ pub fn del(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
     let netns = invocation.netns.as_deref().map(TargetNetns::open);
     match netns {
         None | Some(Err(NetnsError::Missing(_))) => {
-            log::debug!("the namespace is gone, and its firewall with it")
+            log::debug!("the namespace is gone, and its firewall with it");
         }
         Some(Err(error)) => return Err(Failure::Netns(error).into()),
         Some(Ok(target)) => take_out(&call, &target, environment)?,

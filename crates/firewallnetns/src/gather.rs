@@ -112,7 +112,7 @@ fn read_section(
     data_dir: &mut LazyDataDir<'_>,
 ) -> Result<Section, Problems> {
     let expanded = expand_text(name, variables)?;
-    let file = if expanded.ends_with(".fw") { expanded } else { format!("{expanded}.fw") };
+    let file = format!("{}.fw", expanded.strip_suffix(".fw").unwrap_or(&expanded));
     let text = data_dir.read(&file, FW_LIMIT, name)?;
     parse_fw(&Source::new(file, text))
 }

@@ -1,5 +1,6 @@
 //! Sets that outlive their container: saved on DEL, loaded on the next ADD of the same network and container name.
 
+use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -95,7 +96,10 @@ fn file_name(name: &str) -> String {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => file.push(byte.into()),
             b'.' if !file.is_empty() => file.push('.'),
-            _ => file += &format!("%{byte:02X}"),
+            _ => {
+                // a String takes everything
+                let _ = write!(file, "%{byte:02X}");
+            }
         }
     }
     file

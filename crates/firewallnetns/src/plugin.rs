@@ -14,7 +14,7 @@ pub struct Firewall {
 }
 
 impl Plugin for Firewall {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         env!("CARGO_PKG_NAME")
     }
 
