@@ -50,9 +50,13 @@ pub fn decide(ruleset: &RuleSet, facts: &Facts) -> Result<Plan, Problems> {
             set_policy(tables.of(family, policy.table), policy);
         }
     }
+    // how many rules of one element of `rules` each family has so far
+    let mut placed = BTreeMap::new();
     for item in &ruleset.rules {
+        if item.turn == 0 {
+            placed.clear();
+        }
         let Some(expanded) = problems.collect(expand_item(item, ruleset, facts)) else { continue };
-        let mut placed = BTreeMap::new();
         for (family, rule) in expanded {
             let number = placed.entry(family).or_insert(0);
             tables.of(family, item.table).rules.push(RuleOp {

@@ -92,8 +92,10 @@ pub struct RuleItem {
     pub table: Table,
     /// The chain.
     pub chain: String,
-    /// Where in the chain.
+    /// Where in the chain; all turns of `forEach` have the same.
     pub placement: Placement,
+    /// Which turn of `forEach` it comes from, counted from 0.
+    pub turn: u32,
     /// What the `family` key leaves.
     pub families: Families,
     /// Its words.
@@ -246,7 +248,7 @@ impl RuleSet {
         databases: &dyn Databases,
     ) -> Result<(), Problems> {
         match conf.for_each {
-            None => self.add_rules_once(conf, variables, conf.placement, databases),
+            None => self.add_rule_once(conf, variables, 0, databases),
             Some(ForEach::PortMappings) => {
                 let locals = repetitions.port_mappings.iter().map(|mapping| {
                     vec![
@@ -271,22 +273,17 @@ impl RuleSet {
         repetitions: impl Iterator<Item = Vec<(String, String)>>,
         databases: &dyn Databases,
     ) -> Result<(), Problems> {
-        for (number, locals) in (0..).zip(repetitions) {
-            // inserted one after the other, they keep their order
-            let placement = match conf.placement {
-                Placement::Append => Placement::Append,
-                Placement::Insert(position) => Placement::Insert(position.saturating_add(number)),
-            };
-            self.add_rules_once(conf, &variables.with_locals(locals), placement, databases)?;
+        for (turn, locals) in (0..).zip(repetitions) {
+            self.add_rule_once(conf, &variables.with_locals(locals), turn, databases)?;
         }
         Ok(())
     }
 
-    fn add_rules_once(
+    fn add_rule_once(
         &mut self,
         conf: &RuleConf,
         variables: &Variables,
-        placement: Placement,
+        turn: u32,
         databases: &dyn Databases,
     ) -> Result<(), Problems> {
         let mut problems = Problems::default();
@@ -300,7 +297,8 @@ impl RuleSet {
         let item = RuleItem {
             table,
             chain,
-            placement,
+            placement: conf.placement,
+            turn,
             families: Families::from(conf.family),
             parsed,
             origin: conf.rule.origin.clone(),
