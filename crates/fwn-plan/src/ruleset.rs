@@ -2,12 +2,13 @@
 //! its origin. Nothing is decided yet: which families, which addresses a name has, what is final.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::config::{ChainConf, ForEach, Placement, PolicyConf, RuleConf, Section, SetConf, Text};
 use crate::expand::{ExpandError, Variables, expand};
 use crate::nearest::nearest;
-use crate::netfilter::{Families, Hook, Policy, Table};
+use crate::netfilter::{Families, Family, Hook, Policy, Table};
 use crate::origin::Origin;
 use crate::problem::{Problem, Problems};
 use crate::rule::RuleProblem;
@@ -32,7 +33,7 @@ pub struct Repetitions {
     /// `runtimeConfig.portMappings`
     pub port_mappings: Vec<PortMapping>,
     /// The addresses of the attachment.
-    pub ips: Vec<std::net::IpAddr>,
+    pub ips: Vec<IpAddr>,
 }
 
 /// One of `runtimeConfig.portMappings`.
@@ -260,7 +261,10 @@ impl RuleSet {
                 self.add_repeated(conf, variables, locals, databases)
             }
             Some(ForEach::Ips) => {
-                let locals = repetitions.ips.iter().map(|ip| vec![("IP".to_owned(), ip.to_string())]);
+                let family = |ip: &IpAddr| if ip.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+                let wanted = |ip: &&IpAddr| conf.family.is_none_or(|only| only == family(ip));
+                let ips = repetitions.ips.iter().filter(wanted);
+                let locals = ips.map(|ip| vec![("IP".to_owned(), ip.to_string())]);
                 self.add_repeated(conf, variables, locals, databases)
             }
         }
