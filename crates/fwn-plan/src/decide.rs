@@ -50,9 +50,13 @@ pub fn decide(ruleset: &RuleSet, facts: &Facts) -> Result<Plan, Problems> {
             set_policy(tables.of(family, policy.table), policy);
         }
     }
+    // how many rules of one element of `rules` each family has so far
+    let mut placed = BTreeMap::new();
     for item in &ruleset.rules {
+        if item.turn == 0 {
+            placed.clear();
+        }
         let Some(expanded) = problems.collect(expand_item(item, ruleset, facts)) else { continue };
-        let mut placed = BTreeMap::new();
         for (family, rule) in expanded {
             let number = placed.entry(family).or_insert(0);
             tables.of(family, item.table).rules.push(RuleOp {
@@ -116,8 +120,8 @@ fn expand_item(item: &RuleItem, ruleset: &RuleSet, facts: &Facts) -> Result<Vec<
     }
     for set in &parsed.sets {
         let name = &set.name;
-        match set_family(&name.text, ruleset, facts) {
-            Some(family) => wanted = wanted.and(Families::from(family)),
+        match set_families(&name.text, ruleset, facts) {
+            Some(families) => wanted = wanted.and(families),
             None => problems.push(no_such_set(item, name, ruleset, facts)),
         }
     }
@@ -163,10 +167,10 @@ fn side(
     Ok(networks.into_iter().map(|value| Some(Negatable { negated: hosts.negated, value })).collect())
 }
 
-/// The family of a set that is asked for or there already; the outer `None` where it is neither.
-fn set_family(name: &str, ruleset: &RuleSet, facts: &Facts) -> Option<Option<Family>> {
+/// The families that a set leaves which is asked for or there already: both if its type has none.
+fn set_families(name: &str, ruleset: &RuleSet, facts: &Facts) -> Option<Families> {
     let asked = ruleset.sets.iter().find(|set| set.name() == name).map(SetDraft::family);
-    asked.or_else(|| facts.sets.get(name).copied())
+    asked.or_else(|| facts.sets.get(name).copied()).map(Families::from)
 }
 
 fn no_such_set(item: &RuleItem, name: &crate::rule::Value, ruleset: &RuleSet, facts: &Facts) -> Problem {

@@ -2,12 +2,13 @@
 //! its origin. Nothing is decided yet: which families, which addresses a name has, what is final.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::config::{ChainConf, ForEach, Placement, PolicyConf, RuleConf, Section, SetConf, Text};
 use crate::expand::{ExpandError, Variables, expand};
 use crate::nearest::nearest;
-use crate::netfilter::{Families, Hook, Policy, Table};
+use crate::netfilter::{Families, Family, Hook, Policy, Table};
 use crate::origin::Origin;
 use crate::problem::{Problem, Problems};
 use crate::rule::RuleProblem;
@@ -32,7 +33,7 @@ pub struct Repetitions {
     /// `runtimeConfig.portMappings`
     pub port_mappings: Vec<PortMapping>,
     /// The addresses of the attachment.
-    pub ips: Vec<std::net::IpAddr>,
+    pub ips: Vec<IpAddr>,
 }
 
 /// One of `runtimeConfig.portMappings`.
@@ -92,8 +93,10 @@ pub struct RuleItem {
     pub table: Table,
     /// The chain.
     pub chain: String,
-    /// Where in the chain.
+    /// Where in the chain; all turns of `forEach` have the same.
     pub placement: Placement,
+    /// Which turn of `forEach` it comes from, counted from 0.
+    pub turn: u32,
     /// What the `family` key leaves.
     pub families: Families,
     /// Its words.
@@ -246,7 +249,7 @@ impl RuleSet {
         databases: &dyn Databases,
     ) -> Result<(), Problems> {
         match conf.for_each {
-            None => self.add_rules_once(conf, variables, conf.placement, databases),
+            None => self.add_rule_once(conf, variables, 0, databases),
             Some(ForEach::PortMappings) => {
                 let locals = repetitions.port_mappings.iter().map(|mapping| {
                     vec![
@@ -258,7 +261,10 @@ impl RuleSet {
                 self.add_repeated(conf, variables, locals, databases)
             }
             Some(ForEach::Ips) => {
-                let locals = repetitions.ips.iter().map(|ip| vec![("IP".to_owned(), ip.to_string())]);
+                let family = |ip: &IpAddr| if ip.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+                let wanted = |ip: &&IpAddr| conf.family.is_none_or(|only| only == family(ip));
+                let ips = repetitions.ips.iter().filter(wanted);
+                let locals = ips.map(|ip| vec![("IP".to_owned(), ip.to_string())]);
                 self.add_repeated(conf, variables, locals, databases)
             }
         }
@@ -271,22 +277,17 @@ impl RuleSet {
         repetitions: impl Iterator<Item = Vec<(String, String)>>,
         databases: &dyn Databases,
     ) -> Result<(), Problems> {
-        for (number, locals) in (0..).zip(repetitions) {
-            // inserted one after the other, they keep their order
-            let placement = match conf.placement {
-                Placement::Append => Placement::Append,
-                Placement::Insert(position) => Placement::Insert(position.saturating_add(number)),
-            };
-            self.add_rules_once(conf, &variables.with_locals(locals), placement, databases)?;
+        for (turn, locals) in (0..).zip(repetitions) {
+            self.add_rule_once(conf, &variables.with_locals(locals), turn, databases)?;
         }
         Ok(())
     }
 
-    fn add_rules_once(
+    fn add_rule_once(
         &mut self,
         conf: &RuleConf,
         variables: &Variables,
-        placement: Placement,
+        turn: u32,
         databases: &dyn Databases,
     ) -> Result<(), Problems> {
         let mut problems = Problems::default();
@@ -300,7 +301,8 @@ impl RuleSet {
         let item = RuleItem {
             table,
             chain,
-            placement,
+            placement: conf.placement,
+            turn,
             families: Families::from(conf.family),
             parsed,
             origin: conf.rule.origin.clone(),

@@ -4,6 +4,7 @@
 //! process is killed, because the holder reads from a pipe of ours. No name, mount or file is left behind.
 //! Nothing here skips: what cannot be had panics.
 
+pub mod cases;
 pub mod plugin;
 pub mod probe;
 
