@@ -7,6 +7,7 @@ pub mod extensions;
 pub mod lex;
 pub mod parse;
 pub mod render;
+pub mod typed;
 
 use std::net::IpAddr;
 use std::ops::Range;
