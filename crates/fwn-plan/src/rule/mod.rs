@@ -10,6 +10,7 @@ pub mod extensions;
 pub mod lex;
 pub mod parse;
 pub mod render;
+pub mod typed;
 
 /// Bytes of the rule text as written, before expansion.
 pub type Span = Range<usize>;
