@@ -1,10 +1,9 @@
 //! A rule set and the facts it asked for go in, a [`Plan`] comes out: which family each rule belongs to, one rule a
 //! pair of addresses, the final policies, tables in order. All that is wrong comes out in one go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Placement;
-use crate::nearest::nearest;
 use crate::netfilter::{Families, Family, Hook, Table};
 use crate::plan::{ChainOp, Plan, PolicyOp, RuleOp, TablePlan};
 use crate::problem::{Problem, Problems};
@@ -12,7 +11,7 @@ use crate::resolve::{Addresses, networks};
 use crate::rule::parse::Hosts;
 use crate::rule::{Negatable, Network, Rule};
 use crate::ruleset::{PolicyItem, RuleItem, RuleSet};
-use crate::set::SetDraft;
+use crate::set::{SetDraft, SetSpec, arrange_sets, no_such_set};
 
 /// What the rule set could not know by itself.
 #[derive(Debug, Clone)]
@@ -32,12 +31,7 @@ pub struct Facts {
 /// the family of its rule.
 pub fn decide(ruleset: &RuleSet, facts: &Facts) -> Result<Plan, Problems> {
     let mut problems = Problems::default();
-    let mut plan = Plan::default();
-    for draft in &ruleset.sets {
-        if draft.family().is_none_or(|family| facts.families.contains(family)) {
-            plan.sets.extend(problems.collect(draft.clone().resolve(&facts.hosts)));
-        }
-    }
+    let sets = problems.collect(decide_sets(ruleset, facts)).unwrap_or_default();
     let mut tables = Tables::default();
     for chain in &ruleset.chains {
         for family in facts.families.iter() {
@@ -68,8 +62,23 @@ pub fn decide(ruleset: &RuleSet, facts: &Facts) -> Result<Plan, Problems> {
             *number += 1;
         }
     }
-    plan.tables = tables.0.into_values().collect();
-    problems.finish(plan)
+    problems.finish(Plan { sets, tables: tables.0.into_values().collect() })
+}
+
+/// The sets of the families that there are, in an order in which they can be made.
+fn decide_sets(ruleset: &RuleSet, facts: &Facts) -> Result<Vec<SetSpec>, Problems> {
+    let mut problems = Problems::default();
+    let mut sets = Vec::new();
+    let mut left_out = BTreeSet::new();
+    for draft in &ruleset.sets {
+        if Families::from(draft.family()).and(facts.families).is_empty() {
+            left_out.insert(draft.name());
+        } else {
+            sets.extend(problems.collect(draft.clone().resolve(&facts.hosts)));
+        }
+    }
+    problems.finish(())?;
+    arrange_sets(sets, &left_out, &facts.sets.keys().map(String::as_str).collect())
 }
 
 /// Tables by family and name, so that they come out in order.
@@ -120,10 +129,13 @@ fn expand_item(item: &RuleItem, ruleset: &RuleSet, facts: &Facts) -> Result<Vec<
     }
     for set in &parsed.sets {
         let name = &set.name;
-        match set_families(&name.text, ruleset, facts) {
-            Some(families) => wanted = wanted.and(families),
-            None => problems.push(no_such_set(item, name, ruleset, facts)),
+        if let Some(families) = set_families(&name.text, ruleset, facts) {
+            wanted = wanted.and(families);
+            continue;
         }
+        let made = ruleset.sets.iter().map(SetDraft::name);
+        let known = made.chain(facts.sets.keys().map(String::as_str));
+        problems.push(no_such_set(item.origin.with_span(name.span.clone()), &name.text, known));
     }
     problems.finish(())?;
     let mut rules = Vec::new();
@@ -171,14 +183,4 @@ fn side(
 fn set_families(name: &str, ruleset: &RuleSet, facts: &Facts) -> Option<Families> {
     let asked = ruleset.sets.iter().find(|set| set.name() == name).map(SetDraft::family);
     asked.or_else(|| facts.sets.get(name).copied()).map(Families::from)
-}
-
-fn no_such_set(item: &RuleItem, name: &crate::rule::Value, ruleset: &RuleSet, facts: &Facts) -> Problem {
-    let origin = item.origin.with_span(name.span.clone());
-    let problem = Problem::new(origin, format!("set `{}` does not exist: no `ipsets` makes it", name.text));
-    let known = ruleset.sets.iter().map(SetDraft::name).chain(facts.sets.keys().map(String::as_str));
-    match nearest(&name.text, known) {
-        Some(near) => problem.hint(format!("did you mean `{near}`?")),
-        None => problem,
-    }
 }

@@ -144,9 +144,10 @@ impl RuleSet {
         in_rules.chain(in_sets).map(str::to_owned).collect()
     }
 
-    /// Every set that a rule uses and no section makes.
+    /// Every set that a rule or another set uses and no section makes.
     pub fn foreign_sets(&self) -> BTreeSet<&str> {
-        let used = self.rules.iter().flat_map(|rule| &rule.parsed.sets).map(|set| set.name.text.as_str());
+        let in_rules = self.rules.iter().flat_map(|rule| &rule.parsed.sets).map(|set| set.name.text.as_str());
+        let used = in_rules.chain(self.sets.iter().flat_map(SetDraft::members));
         used.filter(|name| !self.sets.iter().any(|set| set.name() == *name)).collect()
     }
 
