@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Placement;
+use crate::jumps::find_loops;
 use crate::netfilter::{Families, Family, Hook, Table};
 use crate::plan::{ChainOp, Plan, PolicyOp, RuleOp, TablePlan};
 use crate::problem::{Problem, Problems};
@@ -63,7 +64,14 @@ pub fn decide(ruleset: &RuleSet, facts: &Facts) -> Result<Plan, Problems> {
             *number += 1;
         }
     }
-    problems.finish(Plan { sets, tables: tables.0.into_values().collect() })
+    let tables: Vec<_> = tables.0.into_values().collect();
+    for problem in tables.iter().flat_map(|half| find_loops(half).0) {
+        // both families may have the same one
+        if !problems.0.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    problems.finish(Plan { sets, tables })
 }
 
 /// The sets of the families that there are, in an order in which they can be made.
