@@ -11,11 +11,11 @@ use crate::nearest::nearest;
 use crate::netfilter::{Families, Family, Hook, Policy, Table};
 use crate::origin::Origin;
 use crate::problem::{Problem, Problems};
-use crate::rule::RuleProblem;
 use crate::rule::databases::Databases;
 use crate::rule::extensions::target_names;
 use crate::rule::lex::parse_words;
 use crate::rule::parse::{ParsedRule, chain_name_problem, check_chain, parse_rule};
+use crate::rule::{RuleProblem, Value};
 use crate::set::{ServiceNames, SetDraft, SetInput, parse_set};
 
 /// A section with the texts of the files that its sets name.
@@ -118,13 +118,14 @@ impl RuleSet {
     ) -> Result<Self, Problems> {
         let mut ruleset = Self::default();
         let mut problems = Problems::default();
+        // a rule may name a chain that a later section creates
+        for chain in sections.iter().flat_map(|input| &input.section.chains) {
+            problems.collect(ruleset.add_chain(chain, variables));
+        }
         for input in sections {
             for (index, set) in input.section.sets.iter().enumerate() {
                 let file = input.set_files.get(index).and_then(Option::as_ref);
                 problems.collect(ruleset.add_set(set, file, variables, databases));
-            }
-            for chain in &input.section.chains {
-                problems.collect(ruleset.add_chain(chain, variables));
             }
             for policy in &input.section.policies {
                 problems.collect(ruleset.add_policy(policy, variables));
@@ -133,7 +134,6 @@ impl RuleSet {
                 problems.collect(ruleset.add_rule(rule, variables, repetitions, databases));
             }
         }
-        ruleset.check_chains(&mut problems);
         problems.finish(ruleset)
     }
 
@@ -144,9 +144,10 @@ impl RuleSet {
         in_rules.chain(in_sets).map(str::to_owned).collect()
     }
 
-    /// Every set that a rule uses and no section makes.
+    /// Every set that a rule or another set uses and no section makes.
     pub fn foreign_sets(&self) -> BTreeSet<&str> {
-        let used = self.rules.iter().flat_map(|rule| &rule.parsed.sets).map(|set| set.name.text.as_str());
+        let in_rules = self.rules.iter().flat_map(|rule| &rule.parsed.sets).map(|set| set.name.text.as_str());
+        let used = in_rules.chain(self.sets.iter().flat_map(SetDraft::members));
         used.filter(|name| !self.sets.iter().any(|set| set.name() == *name)).collect()
     }
 
@@ -194,8 +195,9 @@ impl RuleSet {
         let table = problems.collect(table_of(conf.table.as_ref(), variables)).unwrap_or(Table::Filter);
         problems.finish(())?;
         let origin = conf.chain.origin.clone();
-        if table.builtin(&name).is_some() {
-            let message = format!("chain `{name}` is built into table `{table}` and needs not be created");
+        // those of other tables too: no rule could jump to such a chain
+        if let Some(table) = Table::ALL.into_iter().find(|table| table.builtin(&name).is_some()) {
+            let message = format!("chain `{name}` is built into table `{table}`, it cannot be created");
             return Err(Problem::new(origin, message).into());
         }
         if let Some(message) = chain_name_problem(&name) {
@@ -291,13 +293,19 @@ impl RuleSet {
         databases: &dyn Databases,
     ) -> Result<(), Problems> {
         let mut problems = Problems::default();
-        let chain = problems.collect(expand_text(&conf.chain, variables)).unwrap_or_default();
+        let chain = problems.collect(expand_text(&conf.chain, variables));
         let table = problems.collect(table_of(conf.table.as_ref(), variables));
+        if let (Some(chain), Some(table)) = (&chain, table) {
+            problems.extend(self.check_chain_of_rule(&conf.chain.origin, chain, table));
+        }
         let words = parse_words(&conf.rule.value, variables);
         let parsed = words.and_then(|words| parse_rule(&words, databases));
         let parsed = problems.collect(parsed.map_err(|all| rule_problems(&conf.rule, all)));
-        let (Some(table), Some(parsed)) = (table, parsed) else { return problems.finish(()) };
+        let (Some(chain), Some(table), Some(parsed)) = (chain, table, parsed) else {
+            return problems.finish(());
+        };
         problems.extend(rule_problems(&conf.rule, check_chain(&parsed, table.builtin(&chain))));
+        problems.extend(self.check_jump(&conf.rule.origin, &parsed, table));
         let item = RuleItem {
             table,
             chain,
@@ -311,37 +319,43 @@ impl RuleSet {
         problems.finish(())
     }
 
-    fn user_chains(&self, table: Table) -> impl Iterator<Item = &str> {
+    fn user_chains(&self, table: Table) -> impl Iterator<Item = &str> + Clone {
         self.chains.iter().filter(move |chain| chain.table == table).map(|chain| chain.name.as_str())
     }
 
-    /// Rules stand in, and jump to, chains that exist.
-    fn check_chains(&self, problems: &mut Problems) {
-        for rule in &self.rules {
-            let table = rule.table;
-            if table.builtin(&rule.chain).is_none() && !self.user_chains(table).any(|name| name == rule.chain)
-            {
-                let message = format!("chain `{}` does not exist in table `{table}`", rule.chain);
-                let mut known: Vec<&str> = self.user_chains(table).collect();
-                for hook in table.hooks() {
-                    known.push(hook.chain());
-                }
-                problems.push(with_nearest(Problem::new(rule.origin.clone(), message), &rule.chain, known));
-            }
-            let Some(jump) = rule.parsed.chain() else { continue };
-            let origin = rule.origin.with_span(jump.span.clone());
-            if table.builtin(&jump.text).is_some() {
-                let message = format!("`{}` is a built-in chain: no rule can jump to it", jump.text);
-                problems.push(Problem::new(origin, message));
-            } else if !self.user_chains(table).any(|name| name == jump.text) {
-                let message = format!("`{}` is neither a target nor a chain of table `{table}`", jump.text);
-                let mut known: Vec<&str> = self.user_chains(table).collect();
-                for name in target_names() {
-                    known.push(name);
-                }
-                problems.push(with_nearest(Problem::new(origin, message), &jump.text, known));
-            }
+    /// A rule stands in a chain that exists.
+    fn check_chain_of_rule(&self, origin: &Origin, chain: &str, table: Table) -> Problems {
+        if table.builtin(chain).is_some() || self.user_chains(table).any(|name| name == chain) {
+            return Problems::default();
         }
+        let built_in = table.hooks().iter().map(|hook| hook.chain());
+        let hint = match nearest(chain, built_in.clone().chain(self.user_chains(table))) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "the table has {}, and those that `chains` makes",
+                built_in.collect::<Vec<_>>().join(", ")
+            ),
+        };
+        let message = format!("chain `{chain}` does not exist in table `{table}`");
+        Problem::new(origin.clone(), message).hint(hint).into()
+    }
+
+    /// A rule jumps to a user chain that exists.
+    fn check_jump(&self, rule: &Origin, parsed: &ParsedRule, table: Table) -> Problems {
+        let Some(Value { text: name, span }) = parsed.chain() else { return Problems::default() };
+        if self.user_chains(table).any(|chain| chain == name) {
+            return Problems::default();
+        }
+        let mut known: Vec<&str> = self.user_chains(table).collect();
+        for target in target_names() {
+            known.push(target);
+        }
+        let hint = match nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "an element of `chains` makes a chain".to_owned(),
+        };
+        let message = format!("`{name}` is neither a target nor a chain of table `{table}`");
+        Problem::new(rule.with_span(span.clone()), message).hint(hint).into()
     }
 }
 

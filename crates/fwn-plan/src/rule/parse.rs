@@ -397,10 +397,9 @@ impl<'a> Parser<'a> {
         let left = self.parsed.families.and(families);
         if left.is_empty() {
             let other = self.bound.iter().find(|(other, _)| other.and(families).is_empty());
-            let because = other.map_or_else(String::new, |(other, words)| {
-                format!(", but `{words}` is {} only", check::family_name(*other))
-            });
-            let message = format!("`{words}` is {} only{because}", check::family_name(families));
+            let because =
+                other.map_or_else(String::new, |(other, words)| format!(", but `{words}` is {other} only"));
+            let message = format!("`{words}` is {families} only{because}");
             self.problem(span, message, None);
         } else {
             self.parsed.families = left;
