@@ -11,6 +11,7 @@ pub mod options;
 pub mod protocol;
 pub mod save;
 pub mod template;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

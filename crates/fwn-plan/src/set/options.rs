@@ -506,6 +506,8 @@ mod tests {
         assert!(range("10.0.0.0/8", Some("24")));
         assert!(!range("10.0.0.0/7", Some("24")));
         assert!(range("0.0.0.0/0", Some("16")));
+        // the kernel widens the range to whole blocks first
+        assert!(range("10.0.0.5-10.0.255.7", Some("24")));
         assert!(!range("10.0.0.0/24", Some("24")));
         assert!(!range("10.0.0.0-10.0.2.255", Some("24")));
     }
