@@ -16,6 +16,8 @@ pub mod recent;
 pub mod set;
 pub mod string;
 pub mod target;
+#[cfg(test)]
+mod tests;
 pub mod time;
 pub mod value;
 

@@ -47,6 +47,10 @@ pub(super) fn parse(module: &Module) -> Result<StringMatch, TypedError> {
         }
     }
     let (pattern, negated) = pattern.ok_or_else(|| needs(module, "`--string` or `--hex-string`"))?;
+    if from > to {
+        // Linux refuses it (`string_mt_check`, `net/netfilter/xt_string.c`)
+        return Err(needs(module, "a `--from` that is not after its `--to`"));
+    }
     let algorithm = algorithm.ok_or_else(|| needs(module, "`--algo`"))?;
     Ok(StringMatch { pattern, negated, algorithm, from, to, ignore_case })
 }
