@@ -140,7 +140,8 @@ fn expand_item(item: &RuleItem, ruleset: &RuleSet, facts: &Facts) -> Result<Vec<
         let destination = side(parsed.destination.as_ref(), facts, family);
         for source in &source {
             for destination in &destination {
-                let rule = Rule { source: *source, destination: *destination, ..parsed.rule.clone() };
+                let rule =
+                    Rule { source: source.clone(), destination: destination.clone(), ..parsed.rule.clone() };
                 rules.push((family, rule));
             }
         }

@@ -16,7 +16,7 @@ pub mod typed;
 pub type Span = Range<usize>;
 
 /// A value and whether a `!` stood before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Negatable<T> {
     /// Whether it is negated.
     pub negated: bool,
