@@ -2,6 +2,7 @@
 
 pub mod iptables;
 pub mod native;
+pub mod plan;
 mod program;
 #[cfg(test)]
 mod testing;
