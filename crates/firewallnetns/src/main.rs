@@ -1,2 +1,14 @@
-//! Real environment and standard streams into the library; the only exit.
-fn main() {}
+//! Real environment, arguments and streams into the library, its exit code out.
+
+use std::io;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
+fn main() -> ExitCode {
+    fwn_cni::plugin::report_panics();
+    let (mut stdin, mut stdout, mut stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let mut streams = firewallnetns::Streams { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
+    ExitCode::from(firewallnetns::run(std::env::vars_os(), std::env::args_os().collect(), &mut streams))
+}

@@ -5,10 +5,12 @@
 //! meanwhile changes nothing.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use fwn_plan::netfilter::{Families, Family};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
 use nix::sched::{CloneFlags, setns};
@@ -21,6 +23,10 @@ use crate::sys;
 const OWN: &str = "/proc/thread-self/ns/net";
 /// The namespace of the machine.
 const INIT: &str = "/proc/1/ns/net";
+/// A file that every namespace has its own of, as the calling thread sees it.
+const OWN_DEV: &str = "/proc/thread-self/net/dev";
+/// The same file, as pid 1 sees it.
+const INIT_DEV: &str = "/proc/1/net/dev";
 
 /// Which namespace it is: equal numbers mean the same namespace as long as one side is held open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,7 +68,7 @@ pub enum NetnsError {
         /// The path that could not be read.
         path: &'static str,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It could not be entered.
     #[error("cannot enter network namespace `{path}`")]
@@ -72,6 +78,11 @@ pub enum NetnsError {
         /// Why.
         source: Errno,
     },
+}
+
+/// The families that namespaces of this kernel have: IPv6 can be compiled out, or off since boot (`ipv6.disable=1`).
+pub fn available_families() -> Families {
+    if Path::new("/proc/sys/net/ipv6").exists() { Families::BOTH } else { Families::only(Family::Ipv4) }
 }
 
 /// A container's network namespace, held open.
@@ -101,23 +112,21 @@ impl TargetNetns {
         }
         let metadata = file.metadata().map_err(|_| NetnsError::NotANetns(path.to_owned()))?;
         let mut id = NetnsId { device: metadata.dev(), inode: metadata.ino(), cookie: 0 };
-        let same = |other: &'static str| {
-            std::fs::metadata(other)
-                .map(|other| (other.dev(), other.ino()) == (id.device, id.inode))
-                .map_err(|source| NetnsError::Compare { path: other, source })
-        };
-        if same(OWN)? {
+        let own = std::fs::metadata(OWN).map_err(|source| NetnsError::Compare { path: OWN, source })?;
+        if (own.dev(), own.ino()) == (id.device, id.inode) {
             return Err(NetnsError::Own(path.to_owned()));
-        }
-        if same(INIT)? {
-            return Err(NetnsError::Init(path.to_owned()));
         }
         let mut target = Self { fd: file.into(), path: path.to_owned(), id };
         // a link called `net:[...]` could be made by anyone; that setns takes it as CLONE_NEWNET cannot
-        id.cookie = target.run(|| {
+        let (cookie, seen) = target.run(|| {
             let probe = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
-            probe.and_then(|socket| sys::netns_cookie(&socket)).unwrap_or(0)
+            let cookie = probe.and_then(|socket| sys::netns_cookie(&socket)).unwrap_or(0);
+            (cookie, inode_of(OWN_DEV))
         })?;
+        if is_init(id, seen)? {
+            return Err(NetnsError::Init(path.to_owned()));
+        }
+        id.cookie = cookie;
         target.id = id;
         Ok(target)
     }
@@ -151,8 +160,94 @@ impl TargetNetns {
     }
 }
 
+/// Whether a namespace is that of pid 1; `seen` is the inode of [`OWN_DEV`] from inside it.
+///
+/// Looking at the namespace file of pid 1 needs every capability that pid 1 has (`ptrace_may_access`,
+/// `kernel/ptrace.c`), which root in a service with a bounding set may not. Its `/proc/net` needs none, and the inodes
+/// there are a namespace's own as long as it lives (`fs/proc/generic.c`).
+fn is_init(id: NetnsId, seen: io::Result<u64>) -> Result<bool, NetnsError> {
+    match std::fs::metadata(INIT) {
+        Ok(init) => Ok((init.dev(), init.ino()) == (id.device, id.inode)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let of_init =
+                inode_of(INIT_DEV).map_err(|source| NetnsError::Compare { path: INIT_DEV, source })?;
+            let of_target = seen.map_err(|source| NetnsError::Compare { path: OWN_DEV, source })?;
+            Ok(of_init == of_target)
+        }
+        Err(source) => Err(NetnsError::Compare { path: INIT, source }),
+    }
+}
+
+fn inode_of(path: &str) -> io::Result<u64> {
+    std::fs::metadata(path).map(|file| file.ino())
+}
+
 impl AsFd for TargetNetns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fwn_testkit::Netns;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn lets_a_namespace_in_and_works_inside_it() {
+        let netns = Netns::new();
+        let target = TargetNetns::open(&netns.path()).expect("a network namespace");
+        let inside = target.run(|| std::fs::metadata(OWN).map(|own| own.ino())).expect("entered");
+        assert_eq!(inside.expect("readable"), target.id().inode);
+        assert_ne!(target.id().cookie, 0);
+    }
+
+    #[test]
+    fn refuses_its_own_by_every_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let link = folder.path().join("link");
+        symlink("/proc/self/ns/net", &link).expect("linked");
+        let by_pid = PathBuf::from(format!("/proc/{}/ns/net", std::process::id()));
+        for path in [Path::new("/proc/self/ns/net"), Path::new("/proc/thread-self/ns/net"), &link, &by_pid] {
+            let error = TargetNetns::open(path).expect_err("refused");
+            assert!(matches!(error, NetnsError::Own(_)), "{}: {error:?}", path.display());
+        }
+    }
+
+    #[test]
+    fn refuses_that_of_pid_1_from_elsewhere() {
+        let elsewhere = Netns::new();
+        // this test runs in the machine's namespace, so its own file names it also from elsewhere
+        let own = PathBuf::from(format!("/proc/{}/ns/net", std::process::id()));
+        let error = elsewhere.run(|| TargetNetns::open(&own)).expect_err("refused");
+        assert!(matches!(error, NetnsError::Init(_)), "{error:?}");
+    }
+
+    #[test]
+    fn refuses_what_is_no_network_namespace() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).expect("made");
+        for path in [Path::new("/proc/self/ns/mnt"), Path::new("/etc/hostname"), folder.path(), &fifo] {
+            let error = TargetNetns::open(path).expect_err("refused");
+            assert!(matches!(error, NetnsError::NotANetns(_)), "{}: {error:?}", path.display());
+        }
+        let error = TargetNetns::open(&folder.path().join("none")).expect_err("refused");
+        assert!(matches!(error, NetnsError::Missing(_)), "{error:?}");
+    }
+
+    #[test]
+    fn a_path_replaced_after_the_look_changes_nothing() {
+        let (first, second) = (Netns::new(), Netns::new());
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("netns");
+        symlink(first.path(), &path).expect("linked");
+        let target = TargetNetns::open(&path).expect("a network namespace");
+        std::fs::remove_file(&path).expect("removed");
+        symlink(second.path(), &path).expect("linked");
+        let inside = target.run(|| std::fs::metadata(OWN).map(|own| own.ino())).expect("entered");
+        let of_first = std::fs::metadata(first.path()).expect("there").ino();
+        assert_eq!(inside.expect("readable"), of_first);
     }
 }

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod decide;
 pub mod expand;
+mod jumps;
 pub mod nearest;
 pub mod netfilter;
 pub mod origin;

@@ -3,6 +3,7 @@
 //! Every item of the configuration and every planned operation carries an [`Origin`], so that even an errno of
 //! the kernel comes back as `allow-ping.fw: rules[2].rule`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ impl Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// A member of an object.
-    Key(String),
+    Key(Cow<'static, str>),
     /// An element of an array, from 0.
     Index(usize),
 }
@@ -72,6 +73,11 @@ impl Origin {
             return self.range.clone();
         };
         self.range.start + start..self.range.start + end
+    }
+
+    /// The way to the value, to show: `rules[2].rule`; nothing for the whole text.
+    pub fn pointer(&self) -> impl fmt::Display {
+        Pointer(&self.path)
     }
 
     /// Line and column of the first highlighted byte.
@@ -109,19 +115,27 @@ fn raw_offset(raw: &str, decoded: usize) -> Option<usize> {
     None
 }
 
-impl fmt::Display for Origin {
-    /// `allow-ping.fw: rules[2].rule`
+struct Pointer<'a>(&'a [Step]);
+
+impl fmt::Display for Pointer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.source.name)?;
-        if !self.path.is_empty() {
-            f.write_str(": ")?;
-        }
-        for (at, step) in self.path.iter().enumerate() {
+        for (at, step) in self.0.iter().enumerate() {
             match step {
                 Step::Key(key) if at == 0 => f.write_str(key)?,
                 Step::Key(key) => write!(f, ".{key}")?,
                 Step::Index(index) => write!(f, "[{index}]")?,
             }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Origin {
+    /// `allow-ping.fw: rules[2].rule`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source.name)?;
+        if !self.path.is_empty() {
+            write!(f, ": {}", self.pointer())?;
         }
         Ok(())
     }

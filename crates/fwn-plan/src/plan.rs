@@ -1,5 +1,6 @@
 //! The plan: what will be in force, complete before the first system call in the namespace. Plain data, ordered.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::config::Placement;
@@ -33,6 +34,14 @@ pub struct Plan {
     pub sets: Vec<SetSpec>,
     /// Tables of both families, IPv4 first; only those in which something is to be done.
     pub tables: Vec<TablePlan>,
+}
+
+impl Plan {
+    /// Names of the sets that its rules use, each once.
+    pub fn used_sets(&self) -> BTreeSet<&str> {
+        let rules = self.tables.iter().flat_map(|half| &half.rules);
+        rules.flat_map(|op| op.rule.used_sets()).collect()
+    }
 }
 
 /// What is to be done in one table of one family.

@@ -1,8 +1,18 @@
 //! What is wrong with a configuration: all of it at once, each with its place and, where there is one, a hint.
 
-use std::fmt;
+use std::fmt::{self, Write};
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use crate::origin::Origin;
+
+/// So many problems are shown in full; the rest is counted.
+const SHOWN: usize = 20;
+
+/// A line of the configuration and a message are cut to about this many characters.
+const LONGEST_LINE: usize = 120;
+const LONGEST_MESSAGE: usize = 500;
 
 /// One thing that is wrong, or worth a warning, at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,16 +40,38 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
-    /// One line: `allow-ping.fw:3:52: rules[2].rule: unknown target ...; hint: ...`
+    /// One line, whatever the texts in it hold: `allow-ping.fw:3:52: rules[2].rule: unknown target ...; hint: ...`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column) = self.origin.line_column();
-        let place = self.origin.to_string();
-        let pointer = place.strip_prefix(&self.origin.source.name).unwrap_or(&place);
-        write!(f, "{}:{line}:{column}{pointer}: {}", self.origin.source.name, self.message)?;
+        let f = &mut OneLine(f);
+        write!(f, "{}:{line}:{column}", self.origin.source.name)?;
+        if !self.origin.path.is_empty() {
+            write!(f, ": {}", self.origin.pointer())?;
+        }
+        write!(f, ": {}", self.message)?;
         match &self.hint {
             Some(hint) => write!(f, "; hint: {hint}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Writes control characters as escapes, so that no text from outside starts a line of its own or talks to a
+/// terminal.
+struct OneLine<'a, W>(&'a mut W);
+
+impl<W: Write> Write for OneLine<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive(char::is_control) {
+            match piece.chars().next_back().filter(|c| c.is_control()) {
+                Some(control) => {
+                    self.0.write_str(&piece[..piece.len() - control.len_utf8()])?;
+                    write!(self.0, "{}", control.escape_default())?;
+                }
+                None => self.0.write_str(piece)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -91,3 +123,203 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+/// For people: each problem as `error: MESSAGE`, its place, the line with the words underlined, and the hint;
+/// at most 20 of them. Plain text without colours or control characters, ends with a newline unless empty.
+pub fn render_problems(problems: &Problems) -> String {
+    render(problems, &Level::ERROR)
+}
+
+/// The same for what is only worth a warning: `warning: MESSAGE`.
+pub fn render_warnings(problems: &Problems) -> String {
+    render(problems, &Level::WARNING)
+}
+
+fn render(problems: &Problems, level: &Level<'_>) -> String {
+    let mut text = String::new();
+    for problem in problems.0.iter().take(SHOWN) {
+        text.push_str(&render_one(problem, level.clone()));
+        text.push_str("\n\n");
+    }
+    if problems.0.len() > SHOWN {
+        text.push_str("... and ");
+        text.push_str(&(problems.0.len() - SHOWN).to_string());
+        text.push_str(" more\n");
+    } else {
+        text.pop();
+    }
+    text
+}
+
+fn render_one(problem: &Problem, level: Level<'_>) -> String {
+    let (line, _) = problem.origin.line_column();
+    let (source, underlined) = shown_line(&problem.origin);
+    let pointer = printable(&problem.origin.pointer().to_string());
+    let label = Some(pointer).filter(|pointer| !pointer.is_empty());
+    let snippet = Snippet::source(source)
+        .path(printable(&problem.origin.source.name))
+        .line_start(line)
+        .annotation(AnnotationKind::Primary.span(underlined).label(label));
+    let mut report = level.primary_title(printable(&problem.message)).element(snippet);
+    if let Some(hint) = &problem.hint {
+        report = report.element(Level::HELP.with_name("hint").message(printable(hint)));
+    }
+    Renderer::plain().term_width(LONGEST_LINE).render(&[report])
+}
+
+/// The line on which the highlighted bytes begin, and which of its bytes to underline.
+fn shown_line(origin: &Origin) -> (&str, Range<usize>) {
+    let text = origin.source.text.as_str();
+    let highlight = origin.highlight();
+    let mut at = highlight.start.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].split(['\r', '\n']).next().unwrap_or_default();
+    let at = (at - start).min(line.len());
+    // the renderer trims, too, but takes its time over a line of a megabyte
+    let line = match line[at..].char_indices().nth(2 * LONGEST_LINE) {
+        Some((length, _)) => &line[..at + length],
+        None => line,
+    };
+    (line, at..line.len().min(at + highlight.len()))
+}
+
+/// `text` on one line, without control characters, of bounded length.
+fn printable(text: &str) -> String {
+    let mut line = String::new();
+    match text.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => write!(OneLine(&mut line), "{}...", &text[..end]),
+        None => write!(OneLine(&mut line), "{text}"),
+    }
+    .expect("a String takes all that is written");
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::{Source, Step};
+
+    const FILE: &str = "{ \"rules\": [\n\n    { \"rule\": \"-p tcp -j DROPP\" }, // é\n] }\n";
+
+    fn problem(text: &str, value: &str, message: &str) -> Problem {
+        let start = text.find(value).expect("in the text");
+        let origin = Origin {
+            source: Source::new("allow-ping.fw", text),
+            path: vec![Step::Key("rules".into()), Step::Index(2), Step::Key("rule".into())],
+            range: start..start + value.len(),
+            span: None,
+        };
+        Problem::new(origin, message)
+    }
+
+    #[track_caller]
+    fn assert_rendered(problem: Problem, expected: &str) {
+        assert_eq!(render_problems(&problem.into()), expected);
+    }
+
+    #[test]
+    fn shows_the_line_with_the_words_underlined() {
+        let mut problem =
+            problem(FILE, "\"-p tcp -j DROPP\"", "unknown target `DROPP`").hint("did you mean `DROP`?");
+        problem.origin.span = Some(10..15);
+        assert_eq!(
+            problem.to_string(),
+            "allow-ping.fw:3:26: rules[2].rule: unknown target `DROPP`; hint: did you mean `DROP`?"
+        );
+        assert_rendered(
+            problem,
+            "\
+error: unknown target `DROPP`
+ --> allow-ping.fw:3:26
+  |
+3 |     { \"rule\": \"-p tcp -j DROPP\" }, // é
+  |                          ^^^^^ rules[2].rule
+  |
+  = hint: did you mean `DROP`?
+",
+        );
+    }
+
+    #[test]
+    fn shows_the_first_line_of_what_spans_several() {
+        assert_rendered(
+            problem(FILE, "[\n\n    { \"rule\"", "missing"),
+            "\
+error: missing
+ --> allow-ping.fw:1:12
+  |
+1 | { \"rules\": [
+  |            ^ rules[2].rule
+",
+        );
+    }
+
+    #[test]
+    fn shows_the_end_of_the_text() {
+        let mut problem = problem(FILE, "]", "the text ends");
+        problem.origin.range = FILE.len()..FILE.len();
+        problem.origin.path.clear();
+        assert_rendered(
+            problem,
+            "\
+error: the text ends
+ --> allow-ping.fw:5:1
+  |
+5 |
+  | ^
+",
+        );
+    }
+
+    #[test]
+    fn trims_long_lines_around_the_words() {
+        let text = format!("{}\"here\"{}", "é".repeat(1000), "x".repeat(1000));
+        let shown = render_problems(&problem(&text, "\"here\"", "wrong").into());
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines[1], " --> allow-ping.fw:1:1001");
+        assert!(
+            lines[3].contains("...ééé") && lines[3].contains("é\"here\"x") && lines[3].ends_with("xxx...")
+        );
+        assert!(lines[4].ends_with(" ^^^^^^ rules[2].rule"), "{shown}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 125), "{shown}");
+    }
+
+    #[test]
+    fn stays_short_whatever_the_text() {
+        let text = format!("\"{}\"", "x".repeat(1_000_000));
+        let problems = Problems(vec![problem(&text, &text, &text).hint(&text); 25]);
+        let shown = render_problems(&problems);
+        assert_eq!(shown.matches("error: ").count(), SHOWN);
+        assert!(shown.ends_with("\n\n... and 5 more\n"), "{shown}");
+        assert!(shown.len() < SHOWN * 2000, "{} bytes: {shown}", shown.len());
+    }
+
+    #[test]
+    fn separates_problems_and_counts_none() {
+        let problems = Problems(vec![problem(FILE, "]", "a"), problem(FILE, "]", "b")]);
+        let shown = render_warnings(&problems);
+        assert_eq!(shown.matches("\n\nwarning: b\n").count(), 1, "{shown}");
+        assert!(!shown.contains("more") && !shown.ends_with("\n\n"));
+        assert_eq!(render_problems(&Problems::default()), "");
+    }
+
+    #[test]
+    fn shows_control_characters_as_such() {
+        let text = "{\t\"a\u{1b}[31m\": \"b\" }";
+        assert_rendered(
+            problem(text, "\"b\"", "a\nb\u{1b}[31m").hint("c\nd"),
+            "\
+error: a\\nb\\u{1b}[31m
+ --> allow-ping.fw:1:13
+  |
+1 | {    \"a␛[31m\": \"b\" }
+  |                ^^^ rules[2].rule
+  |
+  = hint: c\\nd
+",
+        );
+    }
+}

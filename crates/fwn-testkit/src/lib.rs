@@ -4,6 +4,11 @@
 //! process is killed, because the holder reads from a pipe of ours. No name, mount or file is left behind.
 //! Nothing here skips: what cannot be had panics.
 
+pub mod cases;
+pub mod plugin;
+pub mod probe;
+
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -70,6 +75,22 @@ impl Netns {
     /// There is no shell.
     pub fn try_sh(&self, script: &str) -> Output {
         self.command("sh").args(["-ec", script]).stdin(Stdio::null()).output().expect("a shell runs")
+    }
+
+    /// Runs `work` on a thread inside the namespace; sockets that it opens stay there.
+    ///
+    /// # Panics
+    /// `work` panics, or the namespace cannot be entered.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let netns = File::open(self.path()).expect("the namespace is held");
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                nix::sched::setns(&netns, nix::sched::CloneFlags::CLONE_NEWNET)
+                    .expect("the namespace lets us in");
+                work()
+            });
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// `iptables-save`, `ip6tables-save` and `ipset save` in one text, without what changes by itself: comments,

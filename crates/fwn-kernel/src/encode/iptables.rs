@@ -95,6 +95,14 @@ fn list(refusals: &[Refusal]) -> String {
     refusals.iter().map(|it| format!("rule {}: {}", it.rule, it.message)).collect::<Vec<_>>().join("; ")
 }
 
+/// Looks for the programs that encode.
+///
+/// # Errors
+/// One of them is missing.
+pub fn find_programs() -> Result<(), EncodeError> {
+    Ok(super::program::find_programs()?)
+}
+
 /// Encodes all rules of a plan; the outer list is parallel to `plan.tables`, the inner ones to their `rules`.
 ///
 /// # Errors

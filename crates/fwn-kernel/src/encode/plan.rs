@@ -93,6 +93,8 @@ pub fn encode_plan(
     }
     if !problems.is_empty() {
         problems.sort_by_key(|(at, _)| *at);
+        // a rule for both families is wrong twice, and said once
+        problems.dedup_by(|(_, later), (_, earlier)| later == earlier);
         return Err(EncodePlanError::Rules(Problems(
             problems.into_iter().map(|(_, problem)| problem).collect(),
         )));

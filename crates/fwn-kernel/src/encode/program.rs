@@ -76,6 +76,15 @@ pub(super) fn run_restore(family: Family, text: &str) -> Result<Finished, Progra
     run(&program, &["--noflush"], text, TIMEOUT)
 }
 
+/// Whether the restore programs of both families are there.
+pub(super) fn find_programs() -> Result<(), ProgramError> {
+    for family in Family::ALL {
+        let name = restore_program(family);
+        find_program(name, &SEARCH_PATH.map(Path::new)).ok_or(ProgramError::Missing(name))?;
+    }
+    Ok(())
+}
+
 fn find_program(name: &str, folders: &[&Path]) -> Option<PathBuf> {
     let executable = |path: &PathBuf| {
         path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)

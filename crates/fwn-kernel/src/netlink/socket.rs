@@ -11,6 +11,8 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
+use nix::sys::time::{TimeVal, TimeValLike};
+
 use super::attr::Malformed;
 use super::message::{Message, MessageReader, Messages, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR};
 use crate::sys;
@@ -103,6 +105,10 @@ fn join(errors: &[KernelError]) -> String {
 /// Pages that are never written cost nothing.
 const RECEIVE_BUFFER: usize = 256 * 1024;
 
+/// Seconds until an answer is given up. The kernel answers while it is asked, so this is for what it never answers:
+/// of several messages without the privilege, nfnetlink refuses the first and forgets the rest.
+const PATIENCE: i64 = 10;
+
 /// A blocking netlink socket.
 #[derive(Debug)]
 pub struct NetlinkSocket {
@@ -124,6 +130,7 @@ impl NetlinkSocket {
         let open = || {
             let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
             bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+            setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE))?;
             // without the kernel's words an error is still an error
             let _ = sys::set_netlink_option(&fd, sys::NETLINK_EXT_ACK);
             Ok(Self { fd, next: 1, buffer: vec![0; RECEIVE_BUFFER] })

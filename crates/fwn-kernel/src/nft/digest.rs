@@ -49,17 +49,17 @@ pub fn digest(expressions: &[u8]) -> Result<Digest, Malformed> {
     let mut fnv = Fnv::new();
     for expression in decode_expressions(expressions) {
         let expression = expression?;
-        fnv.field(expression.name.as_bytes());
+        fnv.field_of_words(expression.name.as_bytes());
         for attr in expression.data {
             let attr = attr?;
             match state(expression.name, &attr)? {
                 State::None => {
-                    fnv.bytes(&attr.kind.to_le_bytes());
-                    fnv.field(attr.value);
+                    fnv.word(u64::from(attr.kind));
+                    fnv.field_of_words(attr.value);
                 }
                 State::Partly(configured) => {
-                    fnv.bytes(&attr.kind.to_le_bytes());
-                    fnv.field(&configured.to_le_bytes());
+                    fnv.word(u64::from(attr.kind));
+                    fnv.word(u64::from(configured));
                 }
                 State::Wholly => {}
             }

@@ -5,6 +5,7 @@ pub mod constants;
 pub mod decode;
 pub mod digest;
 pub mod observe;
+pub mod transaction;
 
 /// A rule in the kernel's bytes, wherever they come from: encoded natively, or read back from what
 /// `iptables-nft-restore` made elsewhere.

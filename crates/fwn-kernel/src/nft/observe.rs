@@ -9,7 +9,7 @@ use super::constants as c;
 use super::decode::{BaseHook, decode_chain, decode_generation, decode_rule, decode_table};
 use crate::netlink::attr::Malformed;
 use crate::netlink::message::{Message, Messages, NLM_F_ACK, NLM_F_DUMP, nfnl_type};
-use crate::netlink::socket::{NetlinkSocket, SocketError};
+use crate::netlink::socket::{NetlinkSocket, Protocol, SocketError};
 
 /// How often a listing that changed while it was read is read again.
 const ATTEMPTS: u32 = 10;
@@ -134,6 +134,16 @@ pub fn observe(socket: &mut NetlinkSocket) -> Result<Ruleset, NftError> {
         }
     }
     Err(NftError::Unsteady)
+}
+
+/// Whether the kernel has nf_tables: asks for the generation of the caller's own namespace, which changes nothing.
+///
+/// # Errors
+/// It has none, or the privilege is missing.
+pub fn probe() -> Result<(), NftError> {
+    let mut socket = NetlinkSocket::open(Protocol::Netfilter)?;
+    generation(&mut socket)?;
+    Ok(())
 }
 
 fn generation(socket: &mut NetlinkSocket) -> Result<u32, SocketError> {

@@ -1,7 +1,11 @@
 //! The firewall of one attachment against the real kernel: what is observed, composed, put in force, compared
 //! and removed. `iptables`, `iptables-save` and `nft` are the oracles.
 
+mod apply;
+mod compare;
+mod kit;
 mod observe;
+mod remove;
 
 use std::fs::File;
 

@@ -1,9 +1,10 @@
 use fwn_kernel::nft::decode::{BaseHook, decode_expressions, decode_jump};
 use fwn_kernel::nft::digest::digest;
+use fwn_kernel::nft::observe::observe;
 use fwn_plan::netfilter::{Family, Policy, Table};
 use fwn_testkit::Netns;
 
-use crate::ruleset;
+use crate::{ruleset, socket};
 
 #[test]
 fn a_fresh_namespace_holds_nothing() {
@@ -112,4 +113,27 @@ fn a_digest_stays_when_packets_pass() {
     distinct.sort();
     distinct.dedup();
     assert_eq!(distinct.len(), before.len());
+}
+
+/// While somebody else makes and deletes a table all the time: it is seen whole or not at all.
+#[test]
+fn only_whole_generations_are_seen() {
+    let netns = Netns::new();
+    let mut busy = netns
+        .command("sh")
+        .args([
+            "-ec",
+            "for i in $(seq 60); do echo 'table ip t { chain a { counter; }; chain b { counter; }; }' | nft -f -; nft delete table ip t; done",
+        ])
+        .spawn()
+        .expect("a shell runs");
+    let mut socket = socket(&netns);
+    while busy.try_wait().expect("it runs").is_none() {
+        let observed = observe(&mut socket).expect("can be read");
+        for table in &observed.tables {
+            let rules: Vec<_> = table.chains.iter().map(|chain| (chain.rules.len(), chain.jumps)).collect();
+            assert_eq!(rules, [(1, 0), (1, 0)]);
+            assert!(!table.other);
+        }
+    }
 }

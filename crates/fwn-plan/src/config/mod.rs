@@ -1,8 +1,16 @@
 //! Configuration as written: text in, typed values with origins out. No default is applied here, no variable
 //! expanded and nothing looked up; unknown keys and wrong types are the errors of this layer.
 
+mod fw;
+mod json;
+mod netconf;
+mod reader;
+
 use crate::netfilter::Family;
 use crate::origin::Origin;
+
+pub use fw::parse_fw;
+pub use netconf::parse_netconf;
 
 /// A string as written, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +28,7 @@ pub struct NetConf {
     pub data_dir: Option<Text>,
     /// `fwFiles`
     pub fw_files: Vec<Text>,
-    /// `vars`, in the order written.
+    /// `vars`, in the order written; a number is kept as its digits.
     pub vars: Vec<(String, Text)>,
     /// `varFiles`
     pub var_files: Vec<Text>,
@@ -83,8 +91,8 @@ pub struct Section {
     pub rules: Vec<RuleConf>,
 }
 
-/// An element of `ipsets`. Numbers may be written as numbers or as strings that hold one; their limits are
-/// those of the kernel and are checked in [`crate::set`].
+/// An element of `ipsets`. Numbers may be written as numbers or as strings; that a string holds a number, and
+/// one within the limits of the kernel, is checked in [`crate::set`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetConf {
     /// Place of the whole object.
@@ -93,9 +101,9 @@ pub struct SetConf {
     pub set: Text,
     /// `hashtype`: `hash:ip`, `bitmap:port`, `list:set`, ...
     pub hashtype: Text,
-    /// The other create options as written, in order: `hashfamily`, `hashsize`, `netmask`, `maxElem`,
-    /// `timeout`, `bucketsize`, `range`, `size` as text; `counters`, `comment`, `skbinfo`, `forceadd` as
-    /// `true` or `false`.
+    /// The other create options as written, in order, each at most once: `hashfamily`, `hashsize`, `netmask`,
+    /// `bitmask`, `markmask`, `maxElem` (also for `maxelem`), `timeout`, `bucketsize`, `range`, `size` as text;
+    /// `counters`, `comment`, `skbinfo`, `forceadd` as `true` or `false`.
     pub options: Vec<(&'static str, Text)>,
     /// `entries`
     pub entries: Vec<Text>,

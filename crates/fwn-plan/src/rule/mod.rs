@@ -1,6 +1,9 @@
 //! A rule in iptables syntax: text to words ([`lex`]), words to a [`Rule`] ([`parse`]) by the table of what
 //! iptables knows ([`extensions`]). Knows no netlink and no file names; spans are bytes of the rule text.
 
+use std::net::IpAddr;
+use std::ops::Range;
+
 pub mod address;
 pub mod databases;
 pub mod extensions;
@@ -8,9 +11,6 @@ pub mod lex;
 pub mod parse;
 pub mod render;
 pub mod typed;
-
-use std::net::IpAddr;
-use std::ops::Range;
 
 /// Bytes of the rule text as written, before expansion.
 pub type Span = Range<usize>;
@@ -43,6 +43,30 @@ pub struct Rule {
     pub matches: Vec<Module>,
     /// `-j` or `-g`; a rule without one only counts.
     pub target: Option<Target>,
+}
+
+impl Rule {
+    /// Names of the sets that its words name.
+    pub fn used_sets(&self) -> impl Iterator<Item = &str> {
+        let target = match &self.target {
+            Some(Target::Extension(module)) => Some(module),
+            _ => None,
+        };
+        let modules = self.matches.iter().chain(target);
+        modules
+            .flat_map(|module| module.options.iter().filter(|option| option.names_set(module.name)))
+            .filter_map(|option| option.values.first().map(|value| value.text.as_str()))
+    }
+}
+
+impl OptionUse {
+    /// Whether the first value of this option of extension `module` is the name of a set.
+    fn names_set(&self, module: &str) -> bool {
+        let known = extensions::find_match(module).into_iter().chain(extensions::find_target(module));
+        known
+            .filter_map(|extension| extension.option(self.name))
+            .any(|spec| spec.content == extensions::Content::Set)
+    }
 }
 
 /// An address with its mask, host bits cleared; the mask may have holes, as iptables allows.

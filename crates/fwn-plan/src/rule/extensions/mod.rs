@@ -104,6 +104,11 @@ pub fn find_target(name: &str) -> Option<&'static Extension> {
     find(TARGETS, name)
 }
 
+/// Every word that `-j` takes and that is no chain.
+pub fn target_names() -> impl Iterator<Item = &'static str> {
+    ["ACCEPT", "DROP", "RETURN"].into_iter().chain(TARGETS.iter().map(|target| target.name))
+}
+
 /// The match that `-p` brings along when one of its options is used without `-m`.
 pub fn implicit_match(protocol: u8) -> Option<&'static Extension> {
     // numbers of /etc/protocols

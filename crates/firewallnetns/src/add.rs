@@ -1,0 +1,89 @@
+//! ADD: guard, read, decide, apply, hand the result on. The steps are elsewhere; their order is here.
+
+use std::collections::BTreeMap;
+
+use fwn_cni::error::CniError;
+use fwn_cni::invocation::Invocation;
+use fwn_cni::result::chained_result;
+use fwn_kernel::firewall::apply::{ApplyRequest, Connection, apply};
+use fwn_kernel::firewall::record::{Record, RecordedNetns};
+use fwn_kernel::netns::available_families;
+use fwn_plan::decide::{Facts, decide};
+use fwn_plan::netfilter::Family;
+use fwn_plan::ruleset::RuleSet;
+
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::gather::gather;
+use crate::resolver::resolve;
+use crate::state::State;
+
+/// Puts the firewall of an attachment in force, and gives the result to print. `environment` is the plugin's own.
+///
+/// # Errors
+/// Anything; the namespace then holds what it held before.
+pub fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Result<String, CniError> {
+    let call = Call::new(invocation)?;
+    let output = chained_result(&invocation.conf)?;
+    let result = call.previous_result()?;
+    // the host guard comes before anything that costs or could be waited for
+    let target = call.open_netns()?;
+    let ruleset = gather(&call, result.as_ref(), environment)?;
+    let hosts = resolve(&ruleset.host_names(), &call.settings.resolver).map_err(Failure::Names)?;
+
+    let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
+    let mut connection = Connection::open(&target).map_err(Failure::Apply)?;
+    let sets = foreign_sets(&ruleset, &mut connection)?;
+    let facts = Facts { families: available_families(), hosts, sets };
+    let plan = decide(&ruleset, &facts).map_err(Failure::Configuration)?;
+
+    let netns = RecordedNetns::from(target.id());
+    let previous = call.states.read(&call.attachment, &netns).map_err(Failure::State)?;
+    let siblings = call.states.siblings(&call.attachment, &netns).map_err(Failure::State)?;
+    let request = ApplyRequest {
+        plan: &plan,
+        attachment: &call.attachment,
+        engine: call.settings.engine,
+        databases: &call.databases,
+        previous: previous.as_ref().map(|state| &state.record),
+        siblings: &siblings.into_iter().map(|state| state.record).collect::<Vec<_>>(),
+    };
+    let mut journal = |record: &Record| {
+        let state = State {
+            netns_path: target.path().to_owned(),
+            persist: call.persist.clone(),
+            record: record.clone(),
+        };
+        call.states.write(&state).map_err(std::io::Error::other)
+    };
+    let applied = apply(&mut connection, &request, &mut journal);
+    if let Err(error) = applied {
+        put_back_state(&call, previous.as_ref());
+        return Err(Failure::Apply(error).into());
+    }
+    let rules: usize = plan.tables.iter().map(|half| half.rules.len()).sum();
+    log::info!("{} sets and {rules} rules are in force", plan.sets.len());
+    Ok(output)
+}
+
+/// Families of the sets that rules use without any section making them.
+fn foreign_sets(
+    ruleset: &RuleSet,
+    connection: &mut Connection,
+) -> Result<BTreeMap<String, Option<Family>>, CniError> {
+    if ruleset.foreign_sets().is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    Ok(connection.set_families().map_err(Failure::Apply)?)
+}
+
+/// After a failed ADD the namespace holds what it held before, and so does the state folder.
+fn put_back_state(call: &Call<'_>, previous: Option<&State>) {
+    let result = match previous {
+        Some(state) => call.states.write(state),
+        None => call.states.remove(&call.attachment),
+    };
+    if let Err(error) = result {
+        log::error!("cannot put the state back: {error}");
+    }
+}

@@ -1,0 +1,91 @@
+//! DEL: takes out what ADD put in, as far as it is there. A missing namespace, file or state is success; only the
+//! host's namespace is an error.
+
+use fwn_cni::error::CniError;
+use fwn_cni::invocation::Invocation;
+use fwn_kernel::firewall::apply::{Connection, remove};
+use fwn_kernel::firewall::record::{RecordedNetns, RecordedSet};
+use fwn_kernel::netns::{NetnsError, TargetNetns};
+
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::gather::gather;
+use crate::state::State;
+
+/// Removes the firewall of an attachment. `environment` is the plugin's own.
+///
+/// # Errors
+/// The namespace is the host's, or what is in it could not be taken out.
+pub fn del(invocation: &Invocation, environment: Vec<(String, String)>) -> Result<(), CniError> {
+    let call = Call::lenient(invocation);
+    let netns = invocation.netns.as_deref().map(TargetNetns::open);
+    match netns {
+        None | Some(Err(NetnsError::Missing(_))) => {
+            log::debug!("the namespace is gone, and its firewall with it");
+        }
+        Some(Err(error)) => return Err(Failure::Netns(error).into()),
+        Some(Ok(target)) => take_out(&call, &target, environment)?,
+    }
+    Ok(call.states.remove(&call.attachment).map_err(Failure::State)?)
+}
+
+fn take_out(
+    call: &Call<'_>,
+    target: &TargetNetns,
+    environment: Vec<(String, String)>,
+) -> Result<(), Failure> {
+    let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
+    let netns = RecordedNetns::from(target.id());
+    // a damaged state file is as good as none: the marks in the kernel tell the rest
+    let state = call.states.read(&call.attachment, &netns).unwrap_or_else(|error| {
+        log::warn!("{error}");
+        None
+    });
+    let configured = match &state {
+        Some(_) => Vec::new(),
+        None => configured_sets(call, environment),
+    };
+    take_out_of(call, target, state.as_ref(), &configured)
+}
+
+/// Takes the firewall of the call's attachment out of a namespace that is locked.
+pub(crate) fn take_out_of(
+    call: &Call<'_>,
+    target: &TargetNetns,
+    state: Option<&State>,
+    configured: &[RecordedSet],
+) -> Result<(), Failure> {
+    let netns = RecordedNetns::from(target.id());
+    let siblings = call.states.siblings(&call.attachment, &netns).unwrap_or_else(|error| {
+        log::warn!("{error}");
+        Vec::new()
+    });
+    let siblings: Vec<_> = siblings.into_iter().map(|state| state.record).collect();
+    let persist = state.map_or(&call.persist, |state| &state.persist);
+    let mut keep = |name: &str, contents: &str| persist.save(name, contents);
+    let connection = Connection::open(target).map_err(Failure::Apply)?;
+    let record = state.map(|state| &state.record);
+    remove(connection, &call.attachment, record, configured, &siblings, &mut keep).map_err(Failure::Apply)
+}
+
+/// The sets that the configuration asks for, where no state file tells what was made. Without a configuration that
+/// can be read there is nothing to go by.
+fn configured_sets(call: &Call<'_>, environment: Vec<(String, String)>) -> Vec<RecordedSet> {
+    let result = call.previous_result().unwrap_or_default();
+    match gather(call, result.as_ref(), environment) {
+        Ok(ruleset) => ruleset
+            .sets
+            .iter()
+            .map(|set| RecordedSet {
+                name: set.name().to_owned(),
+                kind: set.kind().name().to_owned(),
+                created: true,
+                persist: set.persist(),
+            })
+            .collect(),
+        Err(error) => {
+            log::warn!("no state file, and the configuration cannot be read: {}", CniError::from(error));
+            Vec::new()
+        }
+    }
+}

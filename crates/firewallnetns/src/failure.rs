@@ -1,0 +1,91 @@
+//! Every failure of this program as a CNI error: the one table from our errors to codes.
+
+use std::error::Error;
+
+use fwn_cni::error::{CniError, ErrorCode};
+use fwn_kernel::encode::plan::EncodePlanError;
+use fwn_kernel::firewall::apply::ApplyError;
+use fwn_kernel::netns::NetnsError;
+use fwn_plan::problem::{Problems, render_problems};
+
+use crate::persist::PersistError;
+use crate::resolver::{Reason, ResolveError};
+use crate::state::StateError;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration, or a file that it names.
+    Configuration(Problems),
+    /// The namespace.
+    Netns(NetnsError),
+    /// Names of rules.
+    Names(ResolveError),
+    /// The state folder.
+    State(StateError),
+    /// Saved sets.
+    Persist(PersistError),
+    /// The kernel, or what encodes for it.
+    Apply(ApplyError),
+}
+
+impl From<Failure> for CniError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Configuration(problems) => Self::new(ErrorCode::BadConfig, first_lines(&problems))
+                .with_details(render_problems(&problems)),
+            Failure::Netns(error) => {
+                let code = match &error {
+                    NetnsError::Missing(_) => ErrorCode::UnknownContainer,
+                    _ => ErrorCode::BadNetns,
+                };
+                Self::new(code, with_causes(&error))
+            }
+            Failure::Names(error) => {
+                // a name that does not resolve now may do so later; one that is none never will
+                let never = match &error {
+                    ResolveError::Names(names) => {
+                        names.values().any(|reason| matches!(reason, Reason::Invalid))
+                    }
+                    ResolveError::ResolvConf { .. } => true,
+                    ResolveError::File { .. } => false,
+                };
+                Self::new(if never { ErrorCode::BadConfig } else { ErrorCode::TryAgain }, with_causes(&error))
+            }
+            Failure::State(error) => Self::new(ErrorCode::Io, with_causes(&error)),
+            Failure::Persist(error) => Self::new(ErrorCode::Io, with_causes(&error)),
+            Failure::Apply(ApplyError::Netns(error)) => Failure::Netns(error).into(),
+            // what no engine takes is wrong with the configuration
+            Failure::Apply(ApplyError::Encode(EncodePlanError::Rules(problems))) => {
+                Failure::Configuration(problems).into()
+            }
+            Failure::Apply(error) => Self::new(ErrorCode::ApplyFailed, with_causes(&error)),
+        }
+    }
+}
+
+/// One line a problem, as many as a runtime's log can bear; the details have them with the text shown.
+fn first_lines(problems: &Problems) -> String {
+    const MOST: usize = 20;
+    let mut lines: Vec<String> = problems.0.iter().take(MOST).map(ToString::to_string).collect();
+    if problems.0.len() > MOST {
+        lines.push(format!("... and {} more", problems.0.len() - MOST));
+    }
+    lines.join("\n")
+}
+
+/// The error and what it came from.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // an error that shows its source itself has said it already
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,185 @@
+//! The only host I/O before the namespace is touched: reads the files that the configuration names and resolves the
+//! names in its rules. Everything comes out as facts for the pure core.
+
+use fwn_cni::result::AddResult;
+use fwn_plan::config::{Section, Text, parse_fw};
+use fwn_plan::expand::Variables;
+use fwn_plan::origin::Source;
+use fwn_plan::problem::{Problem, Problems};
+use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput, Services, expand_text};
+
+use crate::call::Call;
+use crate::data_dir::{DataDir, DataError, read_path};
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::variables;
+
+/// Most bytes of a .fw file.
+const FW_LIMIT: u64 = 4 << 20;
+/// Most bytes of a variable file.
+const VAR_LIMIT: u64 = 1 << 20;
+/// Most bytes of a set file: two million addresses.
+const SET_LIMIT: u64 = 64 << 20;
+
+/// Reads and merges all sections of a call. `environment` is a snapshot of the plugin's own, `result` that of the
+/// plugins before.
+///
+/// # Errors
+/// Everything that is wrong with the configuration and its files; a saved set that cannot be read.
+pub fn gather(
+    call: &Call<'_>,
+    result: Option<&AddResult>,
+    environment: Vec<(String, String)>,
+) -> Result<RuleSet, Failure> {
+    let conf = &call.settings.conf;
+    let mut problems = Problems::default();
+    let mut data_dir = LazyDataDir { settings: &call.settings, open: None };
+    let port_mappings = variables::port_mappings(call.invocation).unwrap_or_else(|message| {
+        problems.push(Problem::new(call.settings.whole(), message));
+        Vec::new()
+    });
+
+    let mut all = Variables::new();
+    all.layer(conf.vars.iter().map(|(name, text)| (name.clone(), text.value.clone())));
+    all.layer(environment);
+    for file in &conf.var_files {
+        all.layer(problems.collect(read_variables(file, &all, &mut data_dir)).unwrap_or_default());
+    }
+    all.layer(variables::derived(call.invocation, &port_mappings, result));
+
+    let mut sections = Vec::new();
+    for name in &conf.fw_files {
+        let section = read_section(name, &all, &mut data_dir);
+        sections
+            .extend(problems.collect(section.and_then(|section| with_files(section, &all, &mut data_dir))));
+    }
+    sections.extend(problems.collect(with_files(conf.section.clone(), &all, &mut data_dir)));
+
+    let repetitions =
+        Repetitions { port_mappings, ips: variables::addresses(result, &call.attachment.interface) };
+    let ruleset = problems.collect(RuleSet::build(&sections, &all, &repetitions, &call.databases));
+    let mut ruleset = problems.finish(ruleset.unwrap_or_default()).map_err(Failure::Configuration)?;
+    for set in ruleset.sets.iter_mut().filter(|set| set.persist()) {
+        if let Some(saved) = call.persist.load(set.name()).map_err(Failure::Persist)? {
+            set.load(&saved, &Services(&call.databases)).map_err(Failure::Configuration)?;
+        }
+    }
+    Ok(ruleset)
+}
+
+/// Reads the .fw files that have a fixed name, for STATUS: without an attachment variables have no values.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn check_files(call: &Call<'_>) -> Result<(), Problems> {
+    let mut problems = Problems::default();
+    let mut data_dir = LazyDataDir { settings: &call.settings, open: None };
+    for name in call.settings.conf.fw_files.iter().filter(|name| !name.value.contains('$')) {
+        problems.collect(read_section(name, &Variables::new(), &mut data_dir));
+    }
+    problems.finish(())
+}
+
+/// The data folder is opened when the first file is read: a configuration without files needs none.
+struct LazyDataDir<'a> {
+    settings: &'a Settings,
+    open: Option<DataDir>,
+}
+
+impl LazyDataDir<'_> {
+    /// Reads a file for the configuration item at `item`.
+    fn read(&mut self, name: &str, limit: u64, item: &Text) -> Result<String, Problems> {
+        let mut read = || {
+            if self.open.is_none() {
+                self.open = Some(DataDir::open(&self.settings.data_dir)?);
+            }
+            self.open.as_ref().map_or_else(|| Ok(String::new()), |folder| folder.read(name, limit))
+        };
+        read().map_err(|error| unreadable(&error, item))
+    }
+}
+
+fn unreadable(error: &DataError, item: &Text) -> Problems {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Problem::new(item.origin.clone(), format!("{error}{cause}")).into()
+}
+
+fn read_section(
+    name: &Text,
+    variables: &Variables,
+    data_dir: &mut LazyDataDir<'_>,
+) -> Result<Section, Problems> {
+    let expanded = expand_text(name, variables)?;
+    let file = format!("{}.fw", expanded.strip_suffix(".fw").unwrap_or(&expanded));
+    let text = data_dir.read(&file, FW_LIMIT, name)?;
+    parse_fw(&Source::new(file, text))
+}
+
+/// The section with the texts of the files that its sets name.
+fn with_files(
+    section: Section,
+    variables: &Variables,
+    data_dir: &mut LazyDataDir<'_>,
+) -> Result<SectionInput, Problems> {
+    let mut problems = Problems::default();
+    let mut set_files = Vec::new();
+    for set in &section.sets {
+        let Some(file) = &set.file else {
+            set_files.push(None);
+            continue;
+        };
+        let text =
+            expand_text(file, variables).and_then(|name| Ok((data_dir.read(&name, SET_LIMIT, file)?, name)));
+        set_files.push(problems.collect(text).map(|(text, name)| Source::new(name, text)));
+    }
+    problems.finish(SectionInput { section, set_files })
+}
+
+/// `NAME=VALUE` lines; blank ones and comments (`#`) are passed over. An absolute path is the operator's own choice,
+/// anything else lies in the data folder.
+fn read_variables(
+    file: &Text,
+    variables: &Variables,
+    data_dir: &mut LazyDataDir<'_>,
+) -> Result<Vec<(String, String)>, Problems> {
+    let name = expand_text(file, variables)?;
+    let text = if name.starts_with('/') {
+        read_path(name.as_ref(), VAR_LIMIT).map_err(|error| unreadable(&error, file))?
+    } else {
+        data_dir.read(&name, VAR_LIMIT, file)?
+    };
+    let mut problems = Problems::default();
+    let mut values = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.split_once('=') {
+            Some((key, value)) if is_name(key) => values.push((key.to_owned(), unquoted(value).to_owned())),
+            // the line itself may hold a secret: it is not shown
+            _ => problems.push(
+                Problem::new(
+                    file.origin.clone(),
+                    format!("line {} of `{name}` is not NAME=VALUE", number + 1),
+                )
+                .hint("a name has letters, digits and `_`, and does not begin with a digit"),
+            ),
+        }
+    }
+    // of a name that comes twice the last line counts, as in a shell; in a layer it is the first
+    values.reverse();
+    problems.finish(values)
+}
+
+fn is_name(key: &str) -> bool {
+    !key.is_empty()
+        && !key.starts_with(|c: char| c.is_ascii_digit())
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The value without one pair of quotes around it, as environment files have them.
+fn unquoted(value: &str) -> &str {
+    let value = value.trim();
+    ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
+}

@@ -1,0 +1,55 @@
+//! GC: removes what belongs to no valid attachment of this network: firewalls of namespaces that are still there, and
+//! the state files of those that are not.
+
+use fwn_cni::error::{CniError, ErrorCode};
+use fwn_cni::invocation::Invocation;
+use fwn_kernel::firewall::record::RecordedNetns;
+use fwn_kernel::netns::{NetnsError, TargetNetns};
+use fwn_plan::plan::Attachment;
+
+use crate::call::Call;
+use crate::del::take_out_of;
+use crate::failure::Failure;
+use crate::state::State;
+
+/// Removes what is left over. One failure does not keep the rest from being removed.
+///
+/// # Errors
+/// The runtime did not say what is valid, and nothing was removed; or all failures together.
+pub fn gc(invocation: &Invocation) -> Result<(), CniError> {
+    let call = Call::lenient(invocation);
+    let Some(valid) = &invocation.conf.valid_attachments else {
+        let message = "`cni.dev/valid-attachments` is missing, so nothing was removed";
+        return Err(CniError::new(ErrorCode::BadConfig, message).with_details("an empty list removes all"));
+    };
+    let mut errors = Vec::new();
+    for state in call.states.all().map_err(Failure::State)? {
+        let attachment = Attachment::from(&state.record.attachment);
+        let is_valid = valid.iter().any(|valid| {
+            (&valid.container_id, &valid.ifname) == (&attachment.container, &attachment.interface)
+        });
+        if attachment.network != call.attachment.network || is_valid {
+            continue;
+        }
+        let of_attachment = call.about(attachment);
+        if let Err(failure) = collect(&of_attachment, &state) {
+            errors.push(CniError::from(failure).within(&of_attachment.attachment.to_string()));
+        }
+    }
+    CniError::join(errors).map_or(Ok(()), Err)
+}
+
+fn collect(call: &Call<'_>, state: &State) -> Result<(), Failure> {
+    match TargetNetns::open(&state.netns_path) {
+        // the path may name another namespace by now, or the host's
+        Ok(target) if RecordedNetns::from(target.id()) == state.record.netns => {
+            let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
+            take_out_of(call, &target, Some(state), &[])?;
+        }
+        Ok(_)
+        | Err(NetnsError::Missing(_) | NetnsError::NotANetns(_) | NetnsError::Own(_) | NetnsError::Init(_)) =>
+            {}
+        Err(error) => return Err(Failure::Netns(error)),
+    }
+    call.states.remove(&call.attachment).map_err(Failure::State)
+}

@@ -1,0 +1,35 @@
+//! STATUS: would ADD work? Looks at the kernel, the folders and the files, without an attachment.
+
+use fwn_cni::error::{CniError, ErrorCode};
+use fwn_cni::invocation::Invocation;
+use fwn_kernel::encode::iptables::find_programs;
+use fwn_kernel::nft::observe::probe;
+use fwn_plan::config::Engine;
+
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::gather::check_files;
+
+/// Looks whether an ADD of this network could succeed.
+///
+/// # Errors
+/// Code 50 with everything that stands in its way.
+pub fn status(invocation: &Invocation) -> Result<(), CniError> {
+    let call = Call::new(invocation)?;
+    let mut lines = Vec::new();
+    if let Err(error) = probe() {
+        lines.push(format!("the kernel's nf_tables cannot be used: {error}"));
+    }
+    if call.settings.engine == Engine::Iptables
+        && let Err(error) = find_programs()
+    {
+        lines.push(error.to_string());
+    }
+    if let Err(error) = call.states.create() {
+        lines.push(CniError::from(Failure::State(error)).to_string());
+    }
+    if let Err(problems) = check_files(&call) {
+        lines.push(problems.to_string());
+    }
+    if lines.is_empty() { Ok(()) } else { Err(CniError::new(ErrorCode::NotAvailable, lines.join("\n"))) }
+}

@@ -1,0 +1,210 @@
+//! What has to go: the rules of one attachment, and what it made as far as nobody else uses it. Pure: what was
+//! observed and recorded comes in, changes go out.
+//!
+//! Rules are found by their user data alone. A chain or table goes if an attachment made it (its user data or a
+//! record says so), nothing is left in it, nothing jumps to it, and no other attachment has it on record. A policy
+//! goes back to what the latest other attachment wants, or to what it was before all of them; one that somebody
+//! else has changed since is left alone, and so is the chain where somebody else closed it.
+
+use std::collections::{HashMap, HashSet};
+
+use fwn_plan::netfilter::Policy;
+use fwn_plan::plan::{Plan, TablePlan};
+
+use super::owner::{OwnerId, decode_mark, decode_owner};
+use super::record::{Record, RecordedTable};
+use crate::nft::decode::decode_jump;
+use crate::nft::observe::{ObservedChain, ObservedRule, ObservedTable, Ruleset};
+use crate::nft::transaction::{Change, Changes};
+
+/// All that has to go when an attachment goes. Without its `record`, what its user data tells; `siblings` are the
+/// records of the other attachments of the namespace.
+pub fn removal<'a>(
+    observed: &'a Ruleset,
+    owner: OwnerId,
+    record: Option<&Record>,
+    siblings: &[Record],
+) -> Changes<'a> {
+    let scope = record.map_or(Scope::Marked, Scope::Recorded);
+    retire(&Scene { observed, owner, siblings }, scope, &Plan::default())
+}
+
+/// What a decision is made from.
+pub(super) struct Scene<'a, 's> {
+    pub(super) observed: &'a Ruleset,
+    pub(super) owner: OwnerId,
+    /// Records of the other attachments of the namespace.
+    pub(super) siblings: &'s [Record],
+}
+
+/// Which chains, tables and policies may go besides the rules.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scope<'r> {
+    /// Those that the record names.
+    Recorded(&'r Record),
+    /// All that are marked as ours: there is no record.
+    Marked,
+    /// None.
+    RulesOnly,
+}
+
+/// All rules of the owner, and what else is in `scope`, except what `plan` wants.
+pub(super) fn retire<'a>(scene: &Scene<'a, '_>, scope: Scope<'_>, plan: &Plan) -> Changes<'a> {
+    let mut changes = Changes::default();
+    let strangers = scene.has_strangers();
+    for table in &scene.observed.tables {
+        let mut own_jumps: HashMap<&str, usize> = HashMap::new();
+        let mut left = Vec::with_capacity(table.chains.len());
+        for chain in &table.chains {
+            let mut rules = chain.rules.len();
+            for rule in chain.rules.iter().filter(|rule| scene.owns(rule)) {
+                rules -= 1;
+                if let Ok(Some(target)) = decode_jump(&rule.expressions) {
+                    *own_jumps.entry(target).or_default() += 1;
+                }
+                let change = Change::DeleteRule { chain: &chain.name, handle: rule.handle };
+                changes.push(table.family, &table.name, change);
+            }
+            left.push(rules);
+        }
+
+        let retiring = Retiring::new(scene, scope, plan, table, strangers);
+        let mut kept = 0;
+        for (chain, rules) in table.chains.iter().zip(left) {
+            let jumps = chain.jumps.saturating_sub(own_jumps.get(chain.name.as_str()).copied().unwrap_or(0));
+            if rules == 0 && jumps == 0 && retiring.chain_goes(chain) {
+                changes.push(table.family, &table.name, Change::DeleteChain { chain: &chain.name });
+                continue;
+            }
+            kept += 1;
+            if let Some(policy) = retiring.policy_back(chain) {
+                changes.push(table.family, &table.name, Change::SetPolicy { chain: &chain.name, policy });
+            }
+        }
+        if kept == 0 && retiring.table_goes() {
+            changes.push(table.family, &table.name, Change::DeleteTable);
+        }
+    }
+    changes
+}
+
+impl Scene<'_, '_> {
+    pub(super) fn owns(&self, rule: &ObservedRule) -> bool {
+        decode_owner(&rule.user_data).is_some_and(|(owner, _)| owner == self.owner)
+    }
+
+    /// Whether there are rules of attachments whose records are lost: what else those hold cannot be known.
+    fn has_strangers(&self) -> bool {
+        let known: HashSet<_> = self.siblings.iter().map(Record::owner).chain([self.owner]).collect();
+        let chains = self.observed.tables.iter().flat_map(|table| &table.chains);
+        let mut owners =
+            chains.flat_map(|chain| &chain.rules).filter_map(|rule| decode_owner(&rule.user_data));
+        owners.any(|(owner, _)| !known.contains(&owner))
+    }
+
+    /// What the records of the others say about a table.
+    pub(super) fn others<'s>(
+        &'s self,
+        table: &ObservedTable,
+    ) -> impl Iterator<Item = (u64, &'s RecordedTable)> {
+        self.siblings
+            .iter()
+            .filter_map(move |sibling| Some((sibling.made_at, sibling.table(table.family, &table.name)?)))
+    }
+}
+
+/// The decisions about one table.
+struct Retiring<'a, 't> {
+    scene: &'t Scene<'a, 't>,
+    scope: Scope<'t>,
+    table: &'t ObservedTable,
+    recorded: Option<&'t RecordedTable>,
+    wanted: Option<&'t TablePlan>,
+    wanted_chains: HashSet<&'t str>,
+    strangers: bool,
+}
+
+impl<'a, 't> Retiring<'a, 't> {
+    fn new(
+        scene: &'t Scene<'a, 't>,
+        scope: Scope<'t>,
+        plan: &'t Plan,
+        table: &'t ObservedTable,
+        strangers: bool,
+    ) -> Self {
+        let recorded = match scope {
+            Scope::Recorded(record) => record.table(table.family, &table.name),
+            Scope::Marked | Scope::RulesOnly => None,
+        };
+        let wanted =
+            plan.tables.iter().find(|plan| plan.family == table.family && plan.table.name() == table.name);
+        let mut wanted_chains = HashSet::new();
+        if let Some(plan) = wanted {
+            wanted_chains.extend(plan.chains.iter().map(|chain| chain.name.as_str()));
+            wanted_chains.extend(plan.policies.iter().map(|policy| policy.chain.as_str()));
+            wanted_chains.extend(plan.rules.iter().map(|rule| rule.chain.as_str()));
+        }
+        Self { scene, scope, table, recorded, wanted, wanted_chains, strangers }
+    }
+
+    /// Whether a chain, empty and not jumped to, goes.
+    fn chain_goes(&self, chain: &ObservedChain) -> bool {
+        let marked = decode_mark(&chain.user_data).is_some();
+        let ours = match self.scope {
+            Scope::Recorded(_) => self
+                .recorded
+                .and_then(|table| table.chain(&chain.name))
+                .is_some_and(|recorded| recorded.created || marked),
+            Scope::Marked => marked,
+            Scope::RulesOnly => false,
+        };
+        let used = self.wanted_chains.contains(chain.name.as_str())
+            || self.scene.others(self.table).any(|(_, table)| table.chain(&chain.name).is_some());
+        // an empty user chain does nothing; a built-in one can still hold a policy for somebody
+        let held = chain.hook.is_some()
+            && (self.strangers || (chain.policy == Some(Policy::Drop) && self.set(chain) != chain.policy));
+        ours && !used && !held
+    }
+
+    /// The policy that the attachment set for a chain.
+    fn set(&self, chain: &ObservedChain) -> Option<Policy> {
+        match self.scope {
+            Scope::Recorded(_) => self.recorded?.policy(&chain.name).map(|policy| policy.set),
+            Scope::Marked => decode_mark(&chain.user_data)?.policy,
+            Scope::RulesOnly => None,
+        }
+    }
+
+    /// The policy that a chain goes back to, if it changes.
+    fn policy_back(&self, chain: &ObservedChain) -> Option<Policy> {
+        let wanted =
+            self.wanted.is_some_and(|plan| plan.policies.iter().any(|policy| policy.chain == chain.name));
+        if wanted || self.strangers {
+            return None;
+        }
+        let (set, before) = match self.scope {
+            Scope::Recorded(_) => {
+                self.recorded?.policy(&chain.name).map(|policy| (policy.set, policy.before))?
+            }
+            Scope::Marked => (decode_mark(&chain.user_data)?.policy?, None),
+            Scope::RulesOnly => return None,
+        };
+        let others = self.scene.others(self.table);
+        let held = others.filter_map(|(made_at, table)| Some((made_at, table.policy(&chain.name)?.set)));
+        let latest = held.max_by_key(|(made_at, _)| *made_at).map(|(_, policy)| policy);
+        let back = latest.or(before).unwrap_or(Policy::Accept);
+        (chain.policy == Some(set) && back != set).then_some(back)
+    }
+
+    /// Whether the table goes once all its chains are gone.
+    fn table_goes(&self) -> bool {
+        let marked = decode_mark(&self.table.user_data).is_some();
+        let ours = match self.scope {
+            Scope::Recorded(_) => self.recorded.is_some_and(|recorded| recorded.created || marked),
+            Scope::Marked => marked,
+            Scope::RulesOnly => false,
+        };
+        // a table that another attachment uses has a chain that it uses
+        ours && self.wanted.is_none() && !self.table.other
+    }
+}

@@ -1,0 +1,206 @@
+//! The sets of a plan: which are made, which are ours already and made anew behind the same name, and the way back
+//! from every step.
+
+use fwn_plan::set::SetSpec;
+
+use super::apply::{ApplyError, ApplyRequest};
+use super::record::{Record, RecordedNetns, RecordedSet};
+use crate::ipset::{SetClient, SetError, SetHeader};
+
+/// A set that is being made anew while rules use the old one; it lives for microseconds.
+const TEMPORARY: &str = "fwn-new-";
+
+/// What is to be done with the sets of a plan, and what has been done.
+#[derive(Debug, Default)]
+pub(super) struct SetChanges<'a> {
+    steps: Vec<Step<'a>>,
+    /// Sets of the earlier ADD that the plan has no more.
+    obsolete: Vec<String>,
+    done: Vec<Done>,
+}
+
+/// One set of the plan.
+#[derive(Debug)]
+enum Step<'a> {
+    /// There is none of that name.
+    Make(&'a SetSpec),
+    /// It is ours: what it holds is kept, what the plan says is added.
+    Renew(&'a SetSpec),
+}
+
+/// A step that can be taken back.
+#[derive(Debug)]
+enum Done {
+    Made(String),
+    /// The temporary set has the old contents.
+    Swapped {
+        name: String,
+        temporary: String,
+    },
+}
+
+impl<'a> SetChanges<'a> {
+    /// Compares the sets of a plan with those in the namespace.
+    ///
+    /// # Errors
+    /// [`ApplyError::SetTaken`], [`ApplyError::SetChanged`]; the sets could not be listed.
+    pub(super) fn plan(
+        client: &mut SetClient,
+        wanted: &'a [SetSpec],
+        previous: Option<&Record>,
+    ) -> Result<Self, ApplyError> {
+        let ours = |name: &str| {
+            previous.is_some_and(|record| record.sets.iter().any(|set| set.name == name && set.created))
+        };
+        let had = previous.map(|record| record.sets.as_slice()).unwrap_or_default();
+        let mut changes = Self::default();
+        sweep(client);
+        let there = client.list_headers()?;
+        let find = |name: &str| there.iter().find(|header| header.name == name);
+        for spec in wanted {
+            changes.steps.push(match find(&spec.name) {
+                None => Step::Make(spec),
+                Some(header) if ours(&spec.name) => renew(spec, header)?,
+                Some(_) => {
+                    return Err(ApplyError::SetTaken {
+                        origin: spec.origin.clone().into(),
+                        name: spec.name.clone(),
+                    });
+                }
+            });
+        }
+        let obsolete = |set: &&RecordedSet| set.created && !wanted.iter().any(|spec| spec.name == set.name);
+        changes.obsolete = had.iter().filter(obsolete).map(|set| set.name.clone()).collect();
+        Ok(changes)
+    }
+
+    /// What the state file is to say of the sets.
+    pub(super) fn recorded(&self) -> Vec<RecordedSet> {
+        self.steps
+            .iter()
+            .map(|step| {
+                let (Step::Make(spec) | Step::Renew(spec)) = step;
+                RecordedSet {
+                    name: spec.name.clone(),
+                    kind: spec.kind.name().to_owned(),
+                    created: true,
+                    persist: spec.persist,
+                }
+            })
+            .collect()
+    }
+
+    /// Whether there is nothing to do, or to take back.
+    pub(super) fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.obsolete.is_empty()
+    }
+
+    /// What the state file is to say while sets are being made: all that a DEL may find, those of an earlier ADD
+    /// too.
+    pub(super) fn intent(&self, request: &ApplyRequest<'_>, netns: RecordedNetns) -> Record {
+        let mut record = match request.previous {
+            Some(previous) => previous.clone(),
+            None => Record::empty(request.attachment, netns),
+        };
+        record.sets.retain(|set| self.obsolete.contains(&set.name));
+        record.sets.splice(..0, self.recorded());
+        record
+    }
+
+    /// Makes and fills all sets.
+    ///
+    /// # Errors
+    /// The kernel refused one; [`SetChanges::undo`] takes back what was done.
+    pub(super) fn make(&mut self, client: &mut SetClient) -> Result<(), ApplyError> {
+        for (number, step) in self.steps.iter().enumerate() {
+            match step {
+                Step::Make(spec) => {
+                    create(client, spec, &spec.name)?;
+                    self.done.push(Done::Made(spec.name.clone()));
+                    fill(client, spec, &spec.name, false)?;
+                }
+                Step::Renew(spec) => {
+                    let temporary = format!("{TEMPORARY}{number}");
+                    create(client, spec, &temporary)?;
+                    self.done.push(Done::Made(temporary.clone()));
+                    // what came in while the container ran is not lost
+                    if let Some(kept) = client.list(&spec.name)? {
+                        client.fill(&temporary, spec.kind, &kept.entries, true)?;
+                    }
+                    fill(client, spec, &temporary, true)?;
+                    client.swap(&spec.name, &temporary)?;
+                    self.done.push(Done::Swapped { name: spec.name.clone(), temporary });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back all that [`SetChanges::make`] did, the last first.
+    pub(super) fn undo(&mut self, client: &mut SetClient) {
+        for done in std::mem::take(&mut self.done).into_iter().rev() {
+            let result = match &done {
+                Done::Made(name) => client.destroy(name),
+                Done::Swapped { name, temporary } => client.swap(name, temporary),
+            };
+            if let Err(error) = result {
+                log::error!("cannot take back {done:?}: {error}");
+            }
+        }
+    }
+
+    /// Removes what only the old rules needed.
+    pub(super) fn finish(&mut self, client: &mut SetClient) {
+        let temporary = std::mem::take(&mut self.done).into_iter().filter_map(|done| match done {
+            Done::Swapped { temporary, .. } => Some(temporary),
+            Done::Made(_) => None,
+        });
+        for name in temporary.chain(std::mem::take(&mut self.obsolete)) {
+            if let Err(error) = client.destroy(&name) {
+                log::warn!("cannot remove set `{name}`: {error}");
+            }
+        }
+    }
+}
+
+/// A set that rules use can be exchanged only for one of the same type and family.
+fn renew<'a>(spec: &'a SetSpec, header: &SetHeader) -> Result<Step<'a>, ApplyError> {
+    let same = header.kind == spec.kind && header.family == spec.family;
+    if same {
+        return Ok(Step::Renew(spec));
+    }
+    let family = |family: Option<_>| family.map(|family| format!(" {family}")).unwrap_or_default();
+    Err(ApplyError::SetChanged {
+        origin: spec.origin.clone().into(),
+        name: spec.name.clone(),
+        was: format!("{}{}", header.kind.name(), family(header.family)),
+        wanted: format!("{}{}", spec.kind.name(), family(spec.family)),
+    })
+}
+
+fn create(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), ApplyError> {
+    client
+        .create_as(name, spec.kind, spec.family, &spec.options)
+        .map_err(|source| ApplyError::Set { origin: spec.origin.clone().into(), source })
+}
+
+fn fill(client: &mut SetClient, spec: &SetSpec, name: &str, exist: bool) -> Result<(), ApplyError> {
+    client.fill(name, spec.kind, spec.entries.iter().map(|entry| &entry.entry), exist).map_err(|source| {
+        let entry = match &source {
+            SetError::Entry { index, .. } => spec.entries.get(*index),
+            _ => None,
+        };
+        let origin = entry.map_or_else(|| spec.origin.clone(), |entry| entry.origin.clone());
+        ApplyError::Set { origin: origin.into(), source }
+    })
+}
+
+/// Removes temporary sets that a killed call left behind. The namespace is locked, so nobody is at work on them.
+pub(super) fn sweep(client: &mut SetClient) {
+    let Ok(headers) = client.list_headers() else { return };
+    for header in headers.iter().filter(|header| header.name.starts_with(TEMPORARY)) {
+        if let Err(error) = client.destroy(&header.name) {
+            log::warn!("cannot remove set `{}`: {error}", header.name);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! ip_set over netlink: [`fwn_plan::set`] in, kernel sets out, and back. No `ipset` program is run.
+//!
+//! [`message`] has the numbers of `linux/netfilter/ipset/ip_set.h`, [`encode`] and [`decode`] turn sets and
+//! entries into attributes and back without any socket in scope, [`client`] speaks to the kernel.
+
+pub mod client;
+pub mod decode;
+pub mod encode;
+pub mod error;
+pub mod message;
+pub mod revision;
+
+pub use client::{Listed, SetClient};
+pub use decode::SetHeader;
+pub use error::{SetError, errno_words};

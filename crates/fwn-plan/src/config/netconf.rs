@@ -1,0 +1,143 @@
+//! The network configuration of stdin to a [`NetConf`]: our keys are read, CNI's own are left to the CNI
+//! layer, all others are problems.
+
+use std::sync::Arc;
+
+use super::fw::{SECTION_KEYS, read_member};
+use super::json::{Dialect, Value, parse_json};
+use super::reader::{Keys, Reader, key_hint, quoted};
+use super::{Engine, LogLevel, NetConf, Text};
+use crate::origin::{Source, Step};
+use crate::problem::Problems;
+
+/// Our keys beside those of a section.
+const OUR_KEYS: [&str; 10] = [
+    "dataDir",
+    "fwFiles",
+    "vars",
+    "varFiles",
+    "names",
+    "engine",
+    "stateDir",
+    "persistDir",
+    "logFile",
+    "logLevel",
+];
+
+/// Keys that the design has and this version has not.
+const UNBUILT_KEYS: [&str; 2] = ["ipsetd", "delegate"];
+
+/// The keys of the CNI specification and of runtimes (`SPEC.md`, `CONVENTIONS.md`), beside `cni.dev/*`.
+const CNI_KEYS: [&str; 15] = [
+    "cniVersion",
+    "cniVersions",
+    "name",
+    "type",
+    "disableCheck",
+    "disableGC",
+    "loadOnlyInlinedPlugins",
+    "plugins",
+    "ipam",
+    "dns",
+    "ipMasq",
+    "args",
+    "runtimeConfig",
+    "capabilities",
+    "prevResult",
+];
+
+const NAMES_KEYS: Keys = Keys { required: &[], optional: &["timeout", "servers"], synonyms: &[] };
+
+const ENGINES: [(&str, Engine); 3] =
+    [("auto", Engine::Auto), ("native", Engine::Native), ("iptables", Engine::Iptables)];
+
+const LOG_LEVELS: [(&str, LogLevel); 5] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+/// Whether `key` has a meaning in the network configuration only.
+pub(super) fn is_netconf_key(key: &str) -> bool {
+    OUR_KEYS.iter().chain(&UNBUILT_KEYS).chain(&CNI_KEYS).any(|known| *known == key)
+}
+
+/// Reads a network configuration: strict JSON.
+///
+/// # Errors
+/// The first thing that is not JSON, or else everything that is neither CNI's nor a key or value of ours.
+pub fn parse_netconf(source: &Arc<Source>) -> Result<NetConf, Problems> {
+    let root = parse_json(source, Dialect::Strict)?;
+    let mut reader = Reader::new(source);
+    let mut conf = NetConf::default();
+    for member in reader.members(root).unwrap_or_default() {
+        let key = member.key.as_str();
+        if CNI_KEYS.contains(&key) || key.starts_with("cni.dev/") {
+            continue;
+        }
+        if !OUR_KEYS.contains(&key) && !UNBUILT_KEYS.contains(&key) && !SECTION_KEYS.contains(&key) {
+            let known = OUR_KEYS.into_iter().chain(SECTION_KEYS);
+            let hint = key_hint(key, known, &CNI_KEYS);
+            reader.unknown_key(&member, hint);
+            continue;
+        }
+        let range = member.key_range;
+        reader.within(Step::Key(member.key.clone().into()), |reader| match key {
+            _ if UNBUILT_KEYS.contains(&key) => {
+                reader.problem(range, format!("{} is not built yet", quoted(key)), None);
+            }
+            _ => read_ours(reader, &mut conf, key, member.value),
+        });
+    }
+    reader.finish(conf)
+}
+
+fn read_ours(reader: &mut Reader, conf: &mut NetConf, key: &str, value: Value) {
+    match key {
+        "dataDir" => conf.data_dir = reader.text(value),
+        "fwFiles" => conf.fw_files = reader.list(value, Reader::text),
+        "vars" => conf.vars = read_vars(reader, value),
+        "varFiles" => conf.var_files = reader.list(value, Reader::text),
+        "names" => read_names(reader, conf, value),
+        "engine" => conf.engine = reader.word(value, &ENGINES),
+        "stateDir" => conf.state_dir = reader.text(value),
+        "persistDir" => conf.persist_dir = reader.text(value),
+        "logFile" => conf.log_file = reader.text(value),
+        "logLevel" => conf.log_level = reader.word(value, &LOG_LEVELS),
+        _ => {
+            read_member(reader, &mut conf.section, key, value);
+        }
+    }
+}
+
+fn read_vars(reader: &mut Reader, value: Value) -> Vec<(String, Text)> {
+    let mut vars = Vec::new();
+    for member in reader.members(value).unwrap_or_default() {
+        let name = member.key;
+        reader.within(Step::Key(name.clone().into()), |reader| {
+            if is_variable_name(&name) {
+                vars.extend(reader.text_or_number(member.value).map(|text| (name, text)));
+            } else {
+                let message = format!("{} is not a name of a variable", quoted(&name));
+                let hint = "letters, digits and `_`, not a digit first".to_owned();
+                reader.problem(member.key_range, message, Some(hint));
+            }
+        });
+    }
+    vars
+}
+
+fn is_variable_name(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn read_names(reader: &mut Reader, conf: &mut NetConf, value: Value) {
+    reader.object(value, NAMES_KEYS, |reader, key, value| match key {
+        "timeout" => conf.names_timeout = reader.count(&value),
+        _ => conf.names_servers = reader.list(value, Reader::text),
+    });
+}

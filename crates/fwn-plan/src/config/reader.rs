@@ -1,0 +1,247 @@
+//! A tree of JSON values to typed ones: knows the way to the value at hand, checks kinds, keys and words, and
+//! collects every problem, so that all of a text is reported in one go. A `None` from here always stands for a
+//! problem that has been recorded.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::Text;
+use super::json::{Kind, Member, Value};
+use crate::nearest::nearest;
+use crate::origin::{Origin, Source, Step};
+use crate::problem::{Problem, Problems};
+
+/// Longer words of a text are cut in messages, and compared with no known one.
+const LONGEST_WORD: usize = 60;
+
+/// The keys that an object may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keys {
+    /// Those that must be there.
+    pub(super) required: &'static [&'static str],
+    /// Those that may.
+    pub(super) optional: &'static [&'static str],
+    /// Words of other programs for some of them: theirs, ours.
+    pub(super) synonyms: &'static [(&'static str, &'static str)],
+}
+
+impl Keys {
+    /// Required ones first.
+    pub(super) fn all(self) -> impl Iterator<Item = &'static str> + Clone {
+        self.required.iter().chain(self.optional).copied()
+    }
+}
+
+/// Where we are in the tree, and what was wrong so far.
+#[derive(Debug)]
+pub(super) struct Reader {
+    source: Arc<Source>,
+    path: Vec<Step>,
+    problems: Problems,
+}
+
+impl Reader {
+    /// At the root of a text.
+    pub(super) fn new(source: &Arc<Source>) -> Self {
+        Self { source: Arc::clone(source), path: Vec::new(), problems: Problems::default() }
+    }
+
+    /// `value` if nothing was wrong.
+    pub(super) fn finish<T>(self, value: T) -> Result<T, Problems> {
+        self.problems.finish(value)
+    }
+
+    /// The place of some bytes of the value at hand.
+    pub(super) fn origin(&self, range: Range<usize>) -> Origin {
+        Origin { source: Arc::clone(&self.source), path: self.path.clone(), range, span: None }
+    }
+
+    /// Records a problem with the value at hand.
+    pub(super) fn problem(&mut self, range: Range<usize>, message: impl Into<String>, hint: Option<String>) {
+        let problem = Problem::new(self.origin(range), message);
+        self.problems.push(Problem { hint, ..problem });
+    }
+
+    /// Goes one step down for the time of `read`.
+    pub(super) fn within<T>(&mut self, step: Step, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(step);
+        let result = read(self);
+        self.path.pop();
+        result
+    }
+
+    /// The members of an object; of keys that come twice, the first.
+    pub(super) fn members(&mut self, value: Value) -> Option<Vec<Member>> {
+        let Kind::Object(members) = value.kind else { return self.unexpected("an object", &value) };
+        let mut seen = HashSet::new();
+        let mut unique = Vec::with_capacity(members.len());
+        for member in members {
+            if seen.insert(member.key.clone()) {
+                unique.push(member);
+            } else {
+                let message = format!("the key {} comes twice in one object", quoted(&member.key));
+                let range = member.key_range;
+                self.within(Step::Key(member.key.into()), |reader| reader.problem(range, message, None));
+            }
+        }
+        Some(unique)
+    }
+
+    /// Reads an object: calls `read` with each known key and its value; other keys and missing ones are
+    /// problems.
+    pub(super) fn object(
+        &mut self,
+        value: Value,
+        keys: Keys,
+        mut read: impl FnMut(&mut Self, &'static str, Value),
+    ) -> Option<()> {
+        let range = value.range.clone();
+        let members = self.members(value)?;
+        for key in keys.required {
+            if !members.iter().any(|member| member.key == *key) {
+                self.problem(range.clone(), format!("missing key `{key}`"), None);
+            }
+        }
+        for member in members {
+            if let Some(key) = keys.all().find(|key| *key == member.key) {
+                self.within(Step::Key(key.into()), |reader| read(reader, key, member.value));
+                continue;
+            }
+            let synonym = keys.synonyms.iter().find(|(theirs, _)| *theirs == member.key);
+            let hint = match synonym {
+                Some((_, ours)) => format!("the key is called `{ours}`"),
+                None => key_hint(&member.key, keys.all(), &[]),
+            };
+            self.unknown_key(&member, hint);
+        }
+        Some(())
+    }
+
+    /// Records that the key of `member` is not known here.
+    pub(super) fn unknown_key(&mut self, member: &Member, hint: String) {
+        let message = format!("unknown key {}", quoted(&member.key));
+        let step = Step::Key(member.key.clone().into());
+        self.within(step, |reader| reader.problem(member.key_range.clone(), message, Some(hint)));
+    }
+
+    /// Reads a list, element by element; those with problems are left out.
+    pub(super) fn list<T>(
+        &mut self,
+        value: Value,
+        mut read: impl FnMut(&mut Self, Value) -> Option<T>,
+    ) -> Vec<T> {
+        let Kind::List(elements) = value.kind else {
+            self.unexpected::<()>("a list", &value);
+            return Vec::new();
+        };
+        let elements = elements.into_iter().enumerate();
+        elements.filter_map(|(at, element)| self.within(Step::Index(at), |r| read(r, element))).collect()
+    }
+
+    /// Reads a string.
+    pub(super) fn text(&mut self, value: Value) -> Option<Text> {
+        match value.kind {
+            Kind::Text(text) => self.checked_text(text, value.range),
+            _ => self.unexpected("a string", &value),
+        }
+    }
+
+    /// Reads a string, or a number as it is written.
+    pub(super) fn text_or_number(&mut self, value: Value) -> Option<Text> {
+        match value.kind {
+            Kind::Text(text) => self.checked_text(text, value.range),
+            Kind::Number(number) => Some(Text { value: number, origin: self.origin(value.range) }),
+            _ => self.unexpected("a number or a string", &value),
+        }
+    }
+
+    /// Reads `true` or `false`.
+    pub(super) fn flag(&mut self, value: &Value) -> Option<bool> {
+        match value.kind {
+            Kind::Bool(flag) => Some(flag),
+            _ => self.unexpected("`true` or `false`", value),
+        }
+    }
+
+    /// Reads a whole number from 1 to `u32::MAX`.
+    pub(super) fn count(&mut self, value: &Value) -> Option<u32> {
+        let Kind::Number(number) = &value.kind else { return self.unexpected("a number", value) };
+        let count = number.parse().ok().filter(|count| *count > 0);
+        if count.is_none() {
+            let message = format!("expected a whole number from 1 to {}, found {}", u32::MAX, quoted(number));
+            self.problem(value.range.clone(), message, None);
+        }
+        count
+    }
+
+    /// Reads a string that is one of `words` and gives what that stands for.
+    pub(super) fn word<T: Copy>(&mut self, value: Value, words: &[(&'static str, T)]) -> Option<T> {
+        let range = value.range.clone();
+        let written = self.text(value)?.value;
+        let found = words.iter().find(|(word, _)| *word == written).map(|(_, meaning)| *meaning);
+        if found.is_none() {
+            let mut known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            if let Some(nearest) = similar(&written, known.iter().copied()) {
+                known.sort_by_key(|word| *word != nearest);
+            }
+            let message = format!("expected {}, found {}", listed(&known, "or"), quoted(&written));
+            self.problem(range, message, None);
+        }
+        found
+    }
+
+    fn checked_text(&mut self, text: String, range: Range<usize>) -> Option<Text> {
+        if text.contains('\0') {
+            self.problem(range, "a string must not hold a NUL character", None);
+            return None;
+        }
+        Some(Text { value: text, origin: self.origin(range) })
+    }
+
+    fn unexpected<T>(&mut self, expected: &str, found: &Value) -> Option<T> {
+        let message = format!("expected {expected}, found {}", found.kind.name());
+        self.problem(found.range.clone(), message, None);
+        None
+    }
+}
+
+/// What to write instead of an unknown key: the most similar of `known` and `further`, or any of `known`.
+pub(super) fn key_hint(
+    key: &str,
+    known: impl Iterator<Item = &'static str> + Clone,
+    further: &[&'static str],
+) -> String {
+    match similar(key, known.clone().chain(further.iter().copied())) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => format!("the keys here are {}", listed(&known.collect::<Vec<_>>(), "and")),
+    }
+}
+
+fn similar(word: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    // a word of the size of a file is like none of ours, and slow to compare
+    if word.len() > LONGEST_WORD { None } else { nearest(word, known) }
+}
+
+/// A word of the text in backticks, cut where it is long.
+pub(super) fn quoted(word: &str) -> String {
+    match word.char_indices().nth(LONGEST_WORD) {
+        Some((end, _)) => format!("`{}...`", &word[..end]),
+        None => format!("`{word}`"),
+    }
+}
+
+/// `a`, `b` and `c`, each in backticks.
+fn listed(words: &[&str], last: &str) -> String {
+    let mut text = String::new();
+    for (at, word) in words.iter().enumerate() {
+        let before = match at {
+            0 => "",
+            _ if at + 1 == words.len() => &format!(" {last} "),
+            _ => ", ",
+        };
+        let _ = write!(text, "{before}`{word}`");
+    }
+    text
+}
