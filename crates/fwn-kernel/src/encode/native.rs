@@ -4,6 +4,7 @@
 mod expression;
 mod info;
 mod matches;
+mod rare;
 mod targets;
 #[cfg(test)]
 mod tests;
