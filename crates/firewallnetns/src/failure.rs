@@ -75,7 +75,7 @@ fn first_lines(problems: &Problems) -> String {
 }
 
 /// The error and what it came from.
-fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
