@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use fwn_plan::config::Engine;
-use fwn_plan::netfilter::Family;
 use fwn_plan::origin::Origin;
 use fwn_plan::plan::Plan;
 use fwn_plan::set::{CreateOptions, SetKind};
@@ -70,8 +69,9 @@ pub fn encode_plan(
 }
 
 /// Makes sets of these names under these indexes in the namespace of the calling thread. A set match holds no more of
-/// its set than the index, so a set of any type stands for it. Indexes are given lowest free first
-/// (`find_free_id`, `net/netfilter/ipset/ip_set_core.c`), so fillers take those between.
+/// its set than the index, so a set of any type stands for it; a list of sets has no family, and so iptables takes it
+/// in both halves. Indexes are given lowest free first (`find_free_id`, `net/netfilter/ipset/ip_set_core.c`), so
+/// fillers take those between.
 fn scratch_sets(sets: &BTreeMap<String, u16>) -> Result<(), SetError> {
     let by_index: BTreeMap<u16, &str> = sets.iter().map(|(name, index)| (*index, name.as_str())).collect();
     let Some(last) = by_index.keys().next_back() else { return Ok(()) };
@@ -79,7 +79,7 @@ fn scratch_sets(sets: &BTreeMap<String, u16>) -> Result<(), SetError> {
     for index in 0..=*last {
         let filler = format!("fwn-filler-{index}");
         let name = by_index.get(&index).copied().unwrap_or(&filler);
-        client.create_as(name, SetKind::HashIp, Some(Family::Ipv4), &CreateOptions::default())?;
+        client.create_as(name, SetKind::ListSet, None, &CreateOptions::default())?;
     }
     Ok(())
 }
