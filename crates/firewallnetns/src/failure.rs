@@ -3,9 +3,10 @@
 use std::error::Error;
 
 use fwn_cni::error::{CniError, ErrorCode};
+use fwn_kernel::encode::plan::{EncodePlanError, RefusedRule};
 use fwn_kernel::firewall::apply::ApplyError;
 use fwn_kernel::netns::NetnsError;
-use fwn_plan::problem::{Problems, render_problems};
+use fwn_plan::problem::{Problem, Problems, render_problems};
 
 use crate::persist::PersistError;
 use crate::resolver::{Reason, ResolveError};
@@ -54,9 +55,18 @@ impl From<Failure> for CniError {
             Failure::State(error) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Persist(error) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Apply(ApplyError::Netns(error)) => Failure::Netns(error).into(),
+            // it is the configuration that is wrong, whoever found it out
+            Failure::Apply(ApplyError::Encode(EncodePlanError::Refused(rules))) => {
+                Failure::Configuration(refused(rules)).into()
+            }
             Failure::Apply(error) => Self::new(ErrorCode::ApplyFailed, with_causes(&error)),
         }
     }
+}
+
+/// Rules that an engine refuses, as problems of the configuration.
+pub(crate) fn refused(rules: Vec<RefusedRule>) -> Problems {
+    Problems(rules.into_iter().map(|rule| Problem::new(rule.origin, rule.message)).collect())
 }
 
 /// One line a problem, as many as a runtime's log can bear; the details have them with the text shown.

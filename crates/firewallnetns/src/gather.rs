@@ -1,8 +1,13 @@
 //! The only host I/O before the namespace is touched: reads the files that the configuration names and resolves the
 //! names in its rules. Everything comes out as facts for the pure core.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use fwn_cni::result::AddResult;
-use fwn_plan::config::{Section, Text, parse_fw};
+use fwn_kernel::encode::plan::{EncodePlanError, encode_plan};
+use fwn_kernel::netns::available_families;
+use fwn_plan::config::{Engine, Section, Text, parse_fw};
+use fwn_plan::decide::{Facts, decide};
 use fwn_plan::expand::Variables;
 use fwn_plan::origin::Source;
 use fwn_plan::problem::{Problem, Problems};
@@ -11,7 +16,7 @@ use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput, Services, expand_tex
 use crate::call::Call;
 use crate::data_dir::{DataDir, DataError, read_path};
 use crate::databases::HostDatabases;
-use crate::failure::Failure;
+use crate::failure::{Failure, refused};
 use crate::settings::Settings;
 use crate::variables;
 
@@ -32,6 +37,23 @@ pub fn gather(
     result: Option<&AddResult>,
     environment: Vec<(String, String)>,
 ) -> Result<RuleSet, Failure> {
+    let (ruleset, mut problems) = gather_partly(call, result, environment)?;
+    if !problems.0.is_empty() {
+        problems.extend(refusals(ruleset, call.settings.engine));
+        return Err(Failure::Configuration(problems));
+    }
+    Ok(ruleset)
+}
+
+/// The same, with what is right even where something is wrong.
+///
+/// # Errors
+/// A saved set cannot be read.
+pub fn gather_partly(
+    call: &Call<'_>,
+    result: Option<&AddResult>,
+    environment: Vec<(String, String)>,
+) -> Result<(RuleSet, Problems), Failure> {
     let conf = &call.settings.conf;
     let mut problems = Problems::default();
     let mut data_dir = LazyDataDir { settings: &call.settings, open: None };
@@ -59,14 +81,34 @@ pub fn gather(
     let repetitions =
         Repetitions { port_mappings, ips: variables::addresses(result, &call.attachment.interface) };
     let databases = HostDatabases::new("/etc");
-    let ruleset = problems.collect(RuleSet::build(&sections, &all, &repetitions, &databases));
-    let mut ruleset = problems.finish(ruleset.unwrap_or_default()).map_err(Failure::Configuration)?;
+    let (mut ruleset, more) = RuleSet::build_partly(&sections, &all, &repetitions, &databases);
+    problems.extend(more);
     for set in ruleset.sets.iter_mut().filter(|set| set.persist()) {
         if let Some(saved) = call.persist.load(set.name()).map_err(Failure::Persist)? {
-            set.load(&saved, &Services(&databases)).map_err(Failure::Configuration)?;
+            problems.extend(set.load(&saved, &Services(&databases)).err().unwrap_or_default());
         }
     }
-    Ok(ruleset)
+    Ok((ruleset, problems))
+}
+
+/// What the engine refuses of a rule set that is wrong elsewhere already, so that all bad rules are named in one go.
+/// Rules for which names would have to be resolved are left for the next time.
+fn refusals(mut ruleset: RuleSet, engine: Engine) -> Problems {
+    ruleset.rules.retain(|rule| rule.parsed.host_names().next().is_none());
+    ruleset.sets.clear();
+    let used: BTreeSet<_> =
+        ruleset.rules.iter().flat_map(|rule| &rule.parsed.sets).map(|set| set.name.text.clone()).collect();
+    let sets = used.iter().map(|name| (name.clone(), None)).collect();
+    let facts = Facts { families: available_families(), hosts: BTreeMap::default(), sets };
+    let plan = match decide(&ruleset, &facts) {
+        Ok(plan) => plan,
+        Err(problems) => return problems,
+    };
+    match encode_plan(&plan, engine, &(0..).zip(used).map(|(index, name)| (name, index)).collect()) {
+        Err(EncodePlanError::Refused(rules)) => refused(rules),
+        // it will be said once the rest is right
+        Ok(_) | Err(EncodePlanError::Engine(_)) => Problems::default(),
+    }
 }
 
 /// Reads the .fw files that have a fixed name, for STATUS: without an attachment variables have no values.

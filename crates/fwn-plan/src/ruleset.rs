@@ -116,6 +116,17 @@ impl RuleSet {
         repetitions: &Repetitions,
         databases: &dyn Databases,
     ) -> Result<Self, Problems> {
+        let (ruleset, problems) = Self::build_partly(sections, variables, repetitions, databases);
+        problems.finish(ruleset)
+    }
+
+    /// The same, with what is right even where something is wrong: for looking further.
+    pub fn build_partly(
+        sections: &[SectionInput],
+        variables: &Variables,
+        repetitions: &Repetitions,
+        databases: &dyn Databases,
+    ) -> (Self, Problems) {
         let mut ruleset = Self::default();
         let mut problems = Problems::default();
         for input in sections {
@@ -134,7 +145,7 @@ impl RuleSet {
             }
         }
         ruleset.check_chains(&mut problems);
-        problems.finish(ruleset)
+        (ruleset, problems)
     }
 
     /// Every host name that a rule or a set entry has.

@@ -57,15 +57,34 @@ pub fn encode_plan(
             let mut refused: Vec<RefusedRule> = Vec::new();
             for refusal in refusals {
                 let Some(origin) = origins.get(refusal.rule) else { continue };
+                let message = in_words(refusal.message);
                 // a rule for both families is refused twice, and said once
-                if !refused.iter().any(|other| other.origin == **origin && other.message == refusal.message) {
-                    refused.push(RefusedRule { origin: (*origin).clone(), message: refusal.message });
+                if !refused.iter().any(|other| other.origin == **origin && other.message == message) {
+                    refused.push(RefusedRule { origin: (*origin).clone(), message });
                 }
             }
             EncodePlanError::Refused(refused)
         }
         error => EncodePlanError::Engine(error),
     })
+}
+
+/// What iptables says where it was the kernel that refused: `RULE_APPEND failed (Invalid argument): rule in chain X`.
+fn in_words(message: String) -> String {
+    let reason = message.strip_prefix("RULE_APPEND failed (").and_then(|rest| rest.split_once("): "));
+    let Some((reason, _)) = reason else { return message };
+    let meaning = match reason {
+        "No such file or directory" => ": it lacks a match, a target or what one of them names",
+        "Invalid argument" => {
+            ": a match or target does not take these options, or does not work in this table or chain"
+        }
+        // ELOOP, and EMLINK past NFT_JUMP_STACK_SIZE (`linux/netfilter/nf_tables.h`)
+        "Too many levels of symbolic links" | "Too many links" => {
+            ": the chains jump in a circle, or more than 16 deep"
+        }
+        _ => "",
+    };
+    format!("the kernel refuses it ({reason}){meaning}")
 }
 
 /// Makes sets of these names under these indexes in the namespace of the calling thread. A set match holds no more of
