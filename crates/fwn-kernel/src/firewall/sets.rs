@@ -95,6 +95,11 @@ impl<'a> SetChanges<'a> {
         self.steps.is_empty() && self.obsolete.is_empty()
     }
 
+    /// Whether sets are to go that rules of an earlier ADD used.
+    pub(super) fn has_obsolete(&self) -> bool {
+        !self.obsolete.is_empty()
+    }
+
     /// What the state file is to say while sets are being made: all that a DEL may find, those of an earlier ADD
     /// too.
     pub(super) fn intent(&self, request: &ApplyRequest<'_>, netns: RecordedNetns) -> Record {
