@@ -154,11 +154,15 @@ impl Drop for World {
     }
 }
 
-/// Both views of a namespace: tables and chains that iptables does not show are there too.
+/// Both views of a namespace: tables and chains that iptables does not show are there too. Entries of sets come last,
+/// sorted: a hash has no order of its own.
 pub(crate) fn everything(netns: &fwn_testkit::Netns) -> String {
     let nft = netns.sh("nft list ruleset 2>/dev/null");
     let without_counters: Vec<_> = nft.lines().map(|line| line.split(" counter packets").next()).collect();
-    format!("{}{without_counters:?}", netns.dump())
+    let dump = netns.dump();
+    let (mut entries, rest): (Vec<_>, Vec<_>) = dump.lines().partition(|line| line.starts_with("add "));
+    entries.sort_unstable();
+    format!("{}\n{}\n{without_counters:?}", rest.join("\n"), entries.join("\n"))
 }
 
 /// Names in a folder, sorted; none if it is not there.

@@ -71,9 +71,9 @@ fn keys_that_nobody_knows() {
     assert!(others.is_empty(), "{others:#?}");
     // the keys of a configuration have no place in a file
     for (text, message) in [
-        (r#"{ "rulse": [] }"#, "a.fw:1:3: unknown key `rulse`; hint: did you mean `rules`?"),
-        (r#"{ "vars": {} }"#, "a.fw:1:3: unknown key `vars`"),
-        (r#"{ "rules": [], "rules": [] }"#, "a.fw:1:16: the key `rules` comes twice in one object"),
+        (r#"{ "rulse": [] }"#, "a.fw:1:3: rulse: unknown key `rulse`; hint: did you mean `rules`?"),
+        (r#"{ "vars": {} }"#, "a.fw:1:3: vars: unknown key `vars`"),
+        (r#"{ "rules": [], "rules": [] }"#, "a.fw:1:16: rules: the key `rules` comes twice in one object"),
     ] {
         world.file("a.fw", text);
         world.refuses(7, &json!({ "fwFiles": ["a"] }), message);
@@ -206,23 +206,80 @@ fn every_bad_rule_is_named_in_one_go() {
     rules[150] = rule("INPTU", "-j ACCEPT");
     let call = world.call("ADD", &world.conf(&with(&json!({ "rules": rules }))));
     let (message, _) = world.refused(7, &call);
-    let lines: Vec<_> = message.lines().collect();
-    assert_eq!(lines.len(), 3, "{message}");
-    for (line, word) in lines.iter().zip(["rules[30].rule: ", "rules[90].rule: ", "rules[150].rule: "]) {
-        assert!(line.starts_with("network configuration:1:") && line.contains(word), "{message}");
+    assert_eq!(message.lines().count(), 3, "{message}");
+    for word in ["[30].rule: unknown option", "[90].rule: invalid port", "[150].rule: chain `INPTU`"] {
+        let named = |line: &str| line.starts_with("network configuration:1:") && line.contains(word);
+        assert!(message.lines().any(named), "{word}: {message}");
     }
 
-    // in words that only the extensions of iptables judge, and in what only the kernel does
+    // in what only the extensions of iptables judge, or only the kernel behind them
     for (place, words) in [
-        (30, "-m statistic --mode nth --every 0 -j ACCEPT"),
-        (90, "-m hashlimit --hashlimit-upto 1/sec -j ACCEPT"),
-        (150, "-p tcp -j TCPMSS --set-mss 1000"),
+        (30, "-m statistic --mode random --probability 2 -j ACCEPT"),
+        (90, "-p tcp -m multiport --dports 1:99999 -j ACCEPT"),
+        (150, "-m string --algo nosuch --string x -j DROP"),
     ] {
         rules[place] = rule("INPUT", words);
     }
     let call = world.call("ADD", &world.conf(&with(&json!({ "rules": rules }))));
-    let (message, _) = world.refused(100, &call);
-    for word in ["rules[30].rule: ", "rules[90].rule: ", "rules[150].rule: "] {
-        assert!(message.contains(word), "{message}");
+    let (message, details) = world.refused(7, &call);
+    for word in ["rules[30].rule", "rules[90].rule", "rules[150].rule"] {
+        assert!(message.contains(word) && details.contains(word), "{message}");
     }
+}
+
+/// What no single rule shows: a match that does not work where its chain is jumped to, a circle, a position past the
+/// end. Sets go with it.
+#[test]
+fn what_only_the_whole_shows() {
+    let world = World::with_foreign();
+    for (code, chains, rules, words) in [
+        (
+            7,
+            vec!["own"],
+            vec![rule("own", "-m owner --uid-owner 0 -j ACCEPT"), rule("INPUT", "-j own")],
+            "rules[1].rule: the kernel refuses it (Invalid argument): a match or target does not",
+        ),
+        (
+            7,
+            vec!["a", "b"],
+            vec![rule("a", "-j b"), rule("b", "-j a"), rule("INPUT", "-j a")],
+            "rule: the kernel refuses it (Too many links): the chains jump in a circle, or more than 16 deep",
+        ),
+        (
+            100,
+            vec!["a"],
+            vec![rule("INPUT", "-i lo"), json!({ "type": "I", "position": 9, "chain": "a", "rule": "" })],
+            "rules[1].rule: index of insertion too big: position 9 in chain `a` of table `filter` (ipv4)",
+        ),
+    ] {
+        let chains: Vec<_> = chains.into_iter().map(|chain| json!({ "chain": chain })).collect();
+        let call = world.call("ADD", &world.conf(&with(&json!({ "rules": rules, "chains": chains }))));
+        let (found, _) = world.refused(code, &call);
+        assert!(found.starts_with("network configuration") && found.contains(words), "{found}");
+    }
+}
+
+/// What is there already and belongs to somebody else is neither taken nor changed.
+#[test]
+fn what_belongs_to_somebody_else() {
+    let world = World::with_foreign();
+    let set = json!({ "ipsets": [{ "set": "theirs", "hashtype": "hash:ip", "entries": ["10.0.0.1"] }] });
+    let (found, _) = world.refused(100, &world.call("ADD", &world.conf(&set)));
+    assert_eq!(
+        found,
+        "network configuration: ipsets[0]: set `theirs` exists already and belongs to someone else"
+    );
+    let chain = json!({ "chains": [{ "chain": "theirs" }], "rules": [rule("theirs", "-j DROP")] });
+    let (found, _) = world.refused(100, &world.call("ADD", &world.conf(&chain)));
+    assert_eq!(
+        found,
+        "network configuration: chains[0].chain: chain `theirs` exists already in table `filter` (ipv4), made by somebody else"
+    );
+    // but a rule may use a set of theirs
+    let conf = world.conf(&json!({ "rules": [rule("INPUT", "-m set --match-set theirs src -j DROP")] }));
+    let before = world.container();
+    world.run("ADD", &conf);
+    assert!(world.sandbox.container.sh("iptables -S INPUT").contains("--match-set theirs src"));
+    world.run("DEL", &conf);
+    assert_eq!(world.container(), before);
 }
