@@ -9,3 +9,4 @@ mod kit;
 mod namespaces;
 mod protocol;
 mod refusals;
+mod upkeep;
