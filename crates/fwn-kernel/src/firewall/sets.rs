@@ -122,7 +122,7 @@ impl<'a> SetChanges<'a> {
                 Step::Make(spec) => {
                     create(client, spec, &spec.name)?;
                     self.done.push(Done::Made(spec.name.clone()));
-                    fill(client, spec, &spec.name, false)?;
+                    fill(client, spec, &spec.name)?;
                 }
                 Step::Renew(spec) => {
                     let temporary = format!("{TEMPORARY}{number}");
@@ -132,7 +132,7 @@ impl<'a> SetChanges<'a> {
                     if let Some(kept) = client.list(&spec.name)? {
                         client.fill(&temporary, spec.kind, &kept.entries, true)?;
                     }
-                    fill(client, spec, &temporary, true)?;
+                    fill(client, spec, &temporary)?;
                     client.swap(&spec.name, &temporary)?;
                     self.done.push(Done::Swapped { name: spec.name.clone(), temporary });
                 }
@@ -189,8 +189,10 @@ fn create(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), Appl
         .map_err(|source| ApplyError::Set { origin: spec.origin.clone().into(), source })
 }
 
-fn fill(client: &mut SetClient, spec: &SetSpec, name: &str, exist: bool) -> Result<(), ApplyError> {
-    client.fill(name, spec.kind, spec.entries.iter().map(|entry| &entry.entry), exist).map_err(|source| {
+/// An entry that comes twice is fine, the last counts: two names can have one address, and what was saved can be what
+/// is configured.
+fn fill(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), ApplyError> {
+    client.fill(name, spec.kind, spec.entries.iter().map(|entry| &entry.entry), true).map_err(|source| {
         let entry = match &source {
             SetError::Entry { index, .. } => spec.entries.get(*index),
             _ => None,
