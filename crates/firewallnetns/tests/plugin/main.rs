@@ -9,4 +9,7 @@ mod kit;
 mod namespaces;
 mod protocol;
 mod refusals;
+mod sets;
+mod trouble;
 mod upkeep;
+mod variables;
