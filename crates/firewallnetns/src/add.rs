@@ -56,7 +56,7 @@ pub fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
         };
         call.states.write(&state).map_err(std::io::Error::other)
     };
-    let applied = apply(&mut connection, &request, &mut journal);
+    let applied = apply(connection, &request, &mut journal);
     if let Err(error) = applied {
         put_back_state(&call, previous.as_ref());
         return Err(Failure::Apply(error).into());

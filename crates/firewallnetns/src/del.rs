@@ -9,7 +9,7 @@ use fwn_kernel::netns::{NetnsError, TargetNetns};
 
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::gather::gather;
+use crate::gather::gather_partly;
 use crate::state::State;
 
 /// Removes the firewall of an attachment. `environment` is the plugin's own.
@@ -68,24 +68,29 @@ pub(crate) fn take_out_of(
     remove(connection, &call.attachment, record, configured, &siblings, &mut keep).map_err(Failure::Apply)
 }
 
-/// The sets that the configuration asks for, where no state file tells what was made. Without a configuration that
-/// can be read there is nothing to go by.
+/// The sets that the configuration asks for, as far as it can be read, where no state file tells what was made.
 fn configured_sets(call: &Call<'_>, environment: Vec<(String, String)>) -> Vec<RecordedSet> {
     let result = call.previous_result().unwrap_or_default();
-    match gather(call, result.as_ref(), environment) {
-        Ok(ruleset) => ruleset
-            .sets
-            .iter()
-            .map(|set| RecordedSet {
-                name: set.name().to_owned(),
-                kind: set.kind().name().to_owned(),
-                created: true,
-                persist: set.persist(),
-            })
-            .collect(),
-        Err(error) => {
-            log::warn!("no state file, and the configuration cannot be read: {}", CniError::from(error));
-            Vec::new()
+    let ruleset = match gather_partly(call, result.as_ref(), environment) {
+        Ok((ruleset, problems)) => {
+            if !problems.0.is_empty() {
+                log::warn!("no state file, and the configuration is wrong: {problems}");
+            }
+            ruleset
         }
-    }
+        Err(error) => {
+            log::warn!("no state file, and a saved set cannot be read: {}", CniError::from(error));
+            return Vec::new();
+        }
+    };
+    ruleset
+        .sets
+        .iter()
+        .map(|set| RecordedSet {
+            name: set.name().to_owned(),
+            kind: set.kind().name().to_owned(),
+            created: true,
+            persist: set.persist(),
+        })
+        .collect()
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use fwn_cni::error::{CniError, ErrorCode};
 use fwn_kernel::encode::plan::EncodePlanError;
+use fwn_kernel::firewall::FirewallError;
 use fwn_kernel::firewall::apply::ApplyError;
 use fwn_kernel::netns::NetnsError;
 use fwn_plan::problem::{Problems, render_problems};
@@ -59,6 +60,9 @@ impl From<Failure> for CniError {
             Failure::Apply(ApplyError::Encode(EncodePlanError::Rules(problems))) => {
                 Failure::Configuration(problems).into()
             }
+            Failure::Apply(
+                error @ (ApplyError::Journal(_) | ApplyError::Firewall(FirewallError::Journal(_))),
+            ) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Apply(error) => Self::new(ErrorCode::ApplyFailed, with_causes(&error)),
         }
     }

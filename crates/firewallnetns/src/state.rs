@@ -150,6 +150,15 @@ impl StateDir {
         self.read_where(|_| true)
     }
 
+    /// All states there are, and what is wrong with those that cannot be read.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn each(&self) -> Result<Vec<Result<State, StateError>>, StateError> {
+        let names = self.names(|_| true)?;
+        Ok(names.into_iter().filter_map(|name| self.read_file(&name).transpose()).collect())
+    }
+
     /// Writes the state of its attachment in its namespace.
     ///
     /// # Errors
@@ -190,18 +199,20 @@ impl StateDir {
     }
 
     fn read_where(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<State>, StateError> {
-        let mut states = Vec::new();
-        for name in self.names(wanted)? {
-            let path = self.path.join(name);
-            let bytes = match fs::read(&path) {
-                // another call has just removed it
-                Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
-                other => other.map_err(|source| self.io("read", &path, source))?,
-            };
-            states
-                .push(serde_json::from_slice(&bytes).map_err(|source| StateError::Damaged { path, source })?);
+        let names = self.names(wanted)?;
+        names.iter().filter_map(|name| self.read_file(name).transpose()).collect()
+    }
+
+    /// `None` where another call has just removed it.
+    fn read_file(&self, name: &str) -> Result<Option<State>, StateError> {
+        let path = self.path.join(name);
+        match fs::read(&path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.io("read", &path, source)),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|source| StateError::Damaged { path, source }),
         }
-        Ok(states)
     }
 
     fn names(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, StateError> {

@@ -119,6 +119,17 @@ impl RuleSet {
         repetitions: &Repetitions,
         databases: &dyn Databases,
     ) -> Result<Self, Problems> {
+        let (ruleset, problems) = Self::build_partly(sections, variables, repetitions, databases);
+        problems.finish(ruleset)
+    }
+
+    /// The same, with what is right even where something is wrong: for looking further.
+    pub fn build_partly(
+        sections: &[SectionInput],
+        variables: &Variables,
+        repetitions: &Repetitions,
+        databases: &dyn Databases,
+    ) -> (Self, Problems) {
         let mut ruleset = Self::default();
         let mut problems = Problems::default();
         // a rule may name a chain that a later section creates
@@ -137,7 +148,7 @@ impl RuleSet {
                 problems.collect(ruleset.add_rule(rule, variables, repetitions, databases));
             }
         }
-        problems.finish(ruleset)
+        (ruleset, problems)
     }
 
     /// Every host name that a rule or a set entry has.

@@ -133,13 +133,13 @@ impl Connection {
     }
 }
 
-/// Puts a plan in force. `journal` writes down what DEL will need, before the namespace is changed and again once it
+/// Puts a plan in force and closes the connection. `journal` writes down what DEL will need, before the namespace is changed and again once it
 /// has been read back.
 ///
 /// # Errors
 /// See [`ApplyError`]: the namespace then holds what it held before.
 pub fn apply(
-    connection: &mut Connection,
+    mut connection: Connection,
     request: &ApplyRequest<'_>,
     journal: &mut dyn FnMut(&Record) -> io::Result<()>,
 ) -> Result<Record, ApplyError> {
@@ -153,14 +153,27 @@ pub fn apply(
             return Err(error);
         }
     }
-    let result = rules(connection, request, &sets, journal);
-    if !sets.is_empty() {
-        match &result {
-            Ok(_) => sets.finish(connection.sets()?),
-            Err(_) => sets.undo(connection.sets()?),
-        }
+    let result = rules(&mut connection, request, &sets, journal);
+    if sets.is_empty() {
+        return result;
+    }
+    connection.sets()?;
+    let Connection { nft, sets: client, .. } = connection;
+    let mut client = client?;
+    if result.is_err() || sets.has_obsolete() {
+        close_after_batch(nft);
+    }
+    match &result {
+        Ok(_) => sets.finish(&mut client),
+        Err(_) => sets.undo(&mut client),
     }
     result
+}
+
+/// The kernel lets go of the sets when it destroys the rules, some time after the batch; closing the socket waits for
+/// that (`nft_rcv_nl_event`, `net/netfilter/nf_tables_api.c`).
+fn close_after_batch(nft: NetlinkSocket) {
+    drop(nft);
 }
 
 fn rules(
@@ -227,9 +240,7 @@ pub fn remove(
     connection.sets()?;
     let Connection { nft, sets: client, .. } = connection;
     let mut client = client?;
-    // the kernel lets go of the sets when it destroys the rules, some time after the batch; closing the socket waits
-    // for that (`nft_rcv_nl_event`, `net/netfilter/nf_tables_api.c`)
-    drop(nft);
+    close_after_batch(nft);
     // a list:set lets go of its members by going first
     for set in sets.iter().rev().filter(|set| set.created) {
         remove_set(&mut client, set, keep);

@@ -8,6 +8,7 @@ use fwn_plan::netfilter::{Family, Policy, Table};
 
 use super::owner::decode_owner;
 use super::record::{Record, RecordedRule, RecordedTable};
+use crate::nft::constants::NFT_TABLE_F_DORMANT;
 use crate::nft::digest::digest;
 use crate::nft::observe::{ObservedChain, ObservedTable, Ruleset};
 
@@ -18,7 +19,7 @@ pub struct Difference {
     pub family: Family,
     /// The table.
     pub table: Table,
-    /// The chain; empty where the table itself is gone.
+    /// The chain; empty where it is about the table itself.
     pub chain: String,
     /// What is different.
     pub kind: DifferenceKind,
@@ -29,6 +30,8 @@ pub struct Difference {
 pub enum DifferenceKind {
     /// The table is gone.
     TableMissing,
+    /// Somebody has switched the table off.
+    Dormant,
     /// The chain is gone.
     ChainMissing,
     /// The chain has another policy.
@@ -68,6 +71,9 @@ impl fmt::Display for Difference {
         let Self { family, table, chain, kind } = self;
         match kind {
             DifferenceKind::TableMissing => return write!(f, "table `{table}` ({family}) is missing"),
+            DifferenceKind::Dormant => {
+                return write!(f, "table `{table}` ({family}) is dormant: no rule in it has an effect");
+            }
             DifferenceKind::ChainMissing => write!(f, "chain `{chain}` is missing")?,
             DifferenceKind::Policy { set, found: Some(found) } => {
                 write!(f, "policy of chain `{chain}` is {found} instead of {set}")?;
@@ -118,6 +124,9 @@ impl<'a> Comparison<'a> {
     }
 
     fn table(&self, table: &ObservedTable, differences: &mut Vec<Difference>) {
+        if table.flags & NFT_TABLE_F_DORMANT != 0 {
+            differences.push(self.difference("", DifferenceKind::Dormant));
+        }
         let mut by_chain: HashMap<&str, Vec<&RecordedRule>> = HashMap::new();
         for rule in &self.recorded.rules {
             by_chain.entry(&rule.chain).or_default().push(rule);

@@ -95,6 +95,11 @@ impl<'a> SetChanges<'a> {
         self.steps.is_empty() && self.obsolete.is_empty()
     }
 
+    /// Whether sets are to go that rules of an earlier ADD used.
+    pub(super) fn has_obsolete(&self) -> bool {
+        !self.obsolete.is_empty()
+    }
+
     /// What the state file is to say while sets are being made: all that a DEL may find, those of an earlier ADD
     /// too.
     pub(super) fn intent(&self, request: &ApplyRequest<'_>, netns: RecordedNetns) -> Record {
@@ -184,8 +189,9 @@ fn create(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), Appl
         .map_err(|source| ApplyError::Set { origin: spec.origin.clone().into(), source })
 }
 
+/// An entry that comes twice is fine, the last counts: two names can have one address, and what was saved can be what
+/// is configured.
 fn fill(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), ApplyError> {
-    // an entry that comes twice, in a list and a file or as two names of one address, is no error
     client.fill(name, spec.kind, spec.entries.iter().map(|entry| &entry.entry), true).map_err(|source| {
         let entry = match &source {
             SetError::Entry { index, .. } => spec.entries.get(*index),

@@ -294,7 +294,9 @@ fn hint(change: &Change<'_>, errno: i32) -> Option<&'static str> {
         (Change::AddRule { .. }, libc::EINVAL) => {
             "a match or target of this rule does not take these options, or not in this table or chain"
         }
-        (Change::AddRule { .. }, libc::ELOOP) => "the chains jump in a circle",
+        (Change::AddRule { .. }, libc::ELOOP | libc::EMLINK) => {
+            "the chains jump in a circle, or more than 16 deep"
+        }
         (Change::AddBaseChain { .. }, libc::ENOENT | libc::EOPNOTSUPP) => {
             "the kernel lacks this type of chain (CONFIG_NF_TABLES_IPV4, CONFIG_NF_TABLES_IPV6, CONFIG_NFT_NAT)"
         }
