@@ -1,7 +1,7 @@
 //! The command line for people: arguments and environment come in; results go to stdout, all else to stderr, an exit
 //! code out. A runtime never gets here, since it sets `CNI_COMMAND`.
 
-pub mod demo;
+pub(crate) mod demo;
 mod network;
 mod sha512;
 

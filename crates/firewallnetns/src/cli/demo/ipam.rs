@@ -12,11 +12,11 @@ use fwn_cni::result::{AddResult, Cidr, IpConfig};
 use serde::Deserialize;
 
 /// The name that makes this executable the plugin: `ipam.type`.
-pub const NAME: &str = "demo-static-ipam";
+pub(super) const NAME: &str = "demo-static-ipam";
 
 /// The plugin.
 #[derive(Debug)]
-pub struct StaticIpam;
+pub(crate) struct StaticIpam;
 
 /// Its part of the configuration.
 #[derive(Debug, Deserialize)]
@@ -26,7 +26,7 @@ struct Conf {
 }
 
 /// Whether the program was called by [`NAME`].
-pub fn is_called(arguments: &[OsString]) -> bool {
+pub(crate) fn is_called(arguments: &[OsString]) -> bool {
     arguments.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == NAME)
 }
 

@@ -2,7 +2,7 @@
 //! with what happens; nothing of the machine is touched, and nothing is left behind.
 
 mod interrupt;
-pub mod ipam;
+pub(crate) mod ipam;
 mod listing;
 mod packets;
 mod report;
@@ -48,7 +48,7 @@ const PLUGIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Why the demo could not be shown to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+enum DemoError {
     /// Not root.
     #[error(
         "the demo makes network namespaces, interfaces and rules, and needs root for that; hint: run it with sudo"
