@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use fwn_cni::error::{CniError, ErrorCode};
+use fwn_kernel::encode::plan::EncodePlanError;
 use fwn_kernel::firewall::apply::ApplyError;
 use fwn_kernel::netns::NetnsError;
 use fwn_plan::problem::{Problems, render_problems};
@@ -54,6 +55,10 @@ impl From<Failure> for CniError {
             Failure::State(error) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Persist(error) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Apply(ApplyError::Netns(error)) => Failure::Netns(error).into(),
+            // what no engine takes is wrong with the configuration
+            Failure::Apply(ApplyError::Encode(EncodePlanError::Rules(problems))) => {
+                Failure::Configuration(problems).into()
+            }
             Failure::Apply(error) => Self::new(ErrorCode::ApplyFailed, with_causes(&error)),
         }
     }
@@ -70,7 +75,7 @@ fn first_lines(problems: &Problems) -> String {
 }
 
 /// The error and what it came from.
-fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -10,7 +10,6 @@ use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput, Services, expand_tex
 
 use crate::call::Call;
 use crate::data_dir::{DataDir, DataError, read_path};
-use crate::databases::HostDatabases;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::variables;
@@ -58,12 +57,11 @@ pub fn gather(
 
     let repetitions =
         Repetitions { port_mappings, ips: variables::addresses(result, &call.attachment.interface) };
-    let databases = HostDatabases::new("/etc");
-    let ruleset = problems.collect(RuleSet::build(&sections, &all, &repetitions, &databases));
+    let ruleset = problems.collect(RuleSet::build(&sections, &all, &repetitions, &call.databases));
     let mut ruleset = problems.finish(ruleset.unwrap_or_default()).map_err(Failure::Configuration)?;
     for set in ruleset.sets.iter_mut().filter(|set| set.persist()) {
         if let Some(saved) = call.persist.load(set.name()).map_err(Failure::Persist)? {
-            set.load(&saved, &Services(&databases)).map_err(Failure::Configuration)?;
+            set.load(&saved, &Services(&call.databases)).map_err(Failure::Configuration)?;
         }
     }
     Ok(ruleset)

@@ -117,7 +117,7 @@ impl<'a> SetChanges<'a> {
                 Step::Make(spec) => {
                     create(client, spec, &spec.name)?;
                     self.done.push(Done::Made(spec.name.clone()));
-                    fill(client, spec, &spec.name, false)?;
+                    fill(client, spec, &spec.name)?;
                 }
                 Step::Renew(spec) => {
                     let temporary = format!("{TEMPORARY}{number}");
@@ -127,7 +127,7 @@ impl<'a> SetChanges<'a> {
                     if let Some(kept) = client.list(&spec.name)? {
                         client.fill(&temporary, spec.kind, &kept.entries, true)?;
                     }
-                    fill(client, spec, &temporary, true)?;
+                    fill(client, spec, &temporary)?;
                     client.swap(&spec.name, &temporary)?;
                     self.done.push(Done::Swapped { name: spec.name.clone(), temporary });
                 }
@@ -184,8 +184,9 @@ fn create(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), Appl
         .map_err(|source| ApplyError::Set { origin: spec.origin.clone().into(), source })
 }
 
-fn fill(client: &mut SetClient, spec: &SetSpec, name: &str, exist: bool) -> Result<(), ApplyError> {
-    client.fill(name, spec.kind, spec.entries.iter().map(|entry| &entry.entry), exist).map_err(|source| {
+fn fill(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), ApplyError> {
+    // an entry that comes twice, in a list and a file or as two names of one address, is no error
+    client.fill(name, spec.kind, spec.entries.iter().map(|entry| &entry.entry), true).map_err(|source| {
         let entry = match &source {
             SetError::Entry { index, .. } => spec.entries.get(*index),
             _ => None,
