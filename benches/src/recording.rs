@@ -44,6 +44,9 @@ impl Header {
 }
 
 /// Puts a datagram behind others.
+///
+/// # Panics
+/// It has 4 GiB or more, which no socket takes.
 pub fn append(recording: &mut Vec<u8>, datagram: &[u8]) {
     let length = u32::try_from(datagram.len()).expect("a datagram is shorter than 4 GiB");
     recording.extend_from_slice(&length.to_ne_bytes());
@@ -78,12 +81,17 @@ pub fn messages(datagram: &[u8]) -> impl Iterator<Item = (Header, &[u8])> {
 }
 
 fn decode_header(bytes: &[u8]) -> Option<Header> {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = *bytes.get(..HEADER)? else { return None };
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (kind, rest) = rest.split_first_chunk()?;
+    let (flags, rest) = rest.split_first_chunk()?;
+    let (sequence, rest) = rest.split_first_chunk()?;
+    // `nlmsg_pid` is of no interest, but must be there
+    rest.first_chunk::<4>()?;
     Some(Header {
-        length: u32::from_ne_bytes([a, b, c, d]) as usize,
-        kind: u16::from_ne_bytes([e, f]),
-        flags: u16::from_ne_bytes([g, h]),
-        sequence: u32::from_ne_bytes([i, j, k, l]),
+        length: u32::from_ne_bytes(*length) as usize,
+        kind: u16::from_ne_bytes(*kind),
+        flags: u16::from_ne_bytes(*flags),
+        sequence: u32::from_ne_bytes(*sequence),
     })
 }
 
