@@ -57,7 +57,9 @@ pub fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
     };
     let applied = apply(connection, &request, &mut journal);
     if let Err(error) = applied {
-        put_back_state(&call, previous.as_ref());
+        if !error.is_in_force() {
+            put_back_state(&call, previous.as_ref());
+        }
         return Err(Failure::Apply(error).into());
     }
     let rules: usize = plan.tables.iter().map(|half| half.rules.len()).sum();
