@@ -93,7 +93,11 @@ fn an_add_again_killed_at_any_step_leaves_one_firewall() {
     killed_at_every_step(&world, "ADD", &new, |number| {
         let dump = world.sandbox.container.dump();
         assert_eq!(dump.matches(":INPUT DROP").count(), 2, "{number}: {dump}");
-        assert_eq!(dump.matches("-A INPUT -m set --match-set blocked src -j DROP").count(), 1, "{number}: {dump}");
+        assert_eq!(
+            dump.matches("-A INPUT -m set --match-set blocked src -j DROP").count(),
+            1,
+            "{number}: {dump}"
+        );
         let (is_old, is_new) = (dump.contains("-A INPUT -i lo"), dump.contains("--match-set other"));
         assert!(is_old != is_new, "{number}: {dump}");
         // DEL or ADD, whichever comes first, finds all of both
@@ -131,7 +135,8 @@ fn an_add_refused_at_any_step_changes_nothing() {
     let world = World::with_foreign();
     let before = world.container();
     let conf = world.conf(&full());
-    for what in ["sendto:error=ENOBUFS", "rename:error=ENOSPC", "openat:error=EMFILE", "clone3:error=EAGAIN"] {
+    for what in ["sendto:error=ENOBUFS", "rename:error=ENOSPC", "openat:error=EMFILE", "clone3:error=EAGAIN"]
+    {
         let mut refused = 0;
         for number in 1..MOST {
             let answer = injected(&world, what, number, "ADD", &conf).run();
@@ -178,10 +183,16 @@ fn an_add_again_refused_at_any_step_leaves_one_firewall() {
                 is_new += 1;
                 if answer.code != Some(0) {
                     let (_, message, _) = answer.expect_error();
-                    assert!(message.starts_with("the firewall is in force, but "), "{what} {number}: {message}");
+                    assert!(
+                        message.starts_with("the firewall is in force, but "),
+                        "{what} {number}: {message}"
+                    );
                 }
                 let dump = world.sandbox.container.dump();
-                assert!(dump.contains("--match-set other") && !dump.contains("-i lo"), "{what} {number}: {dump}");
+                assert!(
+                    dump.contains("--match-set other") && !dump.contains("-i lo"),
+                    "{what} {number}: {dump}"
+                );
                 assert_eq!(dump.matches(":INPUT DROP").count(), 2, "{what} {number}: {dump}");
                 if number % 2 == 0 {
                     world.run("DEL", &new);

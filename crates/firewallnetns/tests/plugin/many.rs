@@ -47,8 +47,9 @@ fn adds_and_dels_for_one_container_at_the_same_time() {
     let before = world.container();
     let conf = world.conf(&full());
     for _ in 0..3 {
-        let children: Vec<_> =
-            (0..8).map(|number| start(&world.call(if number % 2 == 0 { "ADD" } else { "DEL" }, &conf))).collect();
+        let children: Vec<_> = (0..8)
+            .map(|number| start(&world.call(if number % 2 == 0 { "ADD" } else { "DEL" }, &conf)))
+            .collect();
         children.into_iter().for_each(|child| drop(finish(child)));
         // whichever came last: it is all or nothing
         if world.container() != before {

@@ -92,7 +92,10 @@ fn names_become_addresses() {
     })));
     world.run("ADD", &conf);
     assert_eq!(
-        world.sandbox.container.sh("iptables -S | grep -e -A; ip6tables -S | grep -e -A; ipset save known | grep add | sort"),
+        world
+            .sandbox
+            .container
+            .sh("iptables -S | grep -e -A; ip6tables -S | grep -e -A; ipset save known | grep add | sort"),
         "-A INPUT -s 192.0.2.1/32 -j ACCEPT\n-A INPUT -s 192.0.2.2/32 -j ACCEPT\n-A INPUT -s 192.0.2.3/32 -j ACCEPT\n\
          -A OUTPUT -d 192.0.2.1/32 -j ACCEPT\n\
          -A INPUT -s 2001:db8::1/128 -j ACCEPT\n-A OUTPUT -d 2001:db8::1/128 -j ACCEPT\n\
@@ -109,11 +112,29 @@ fn names_that_do_not_resolve() {
     let world = World::with_foreign();
     let server = NameServer::start(&world);
     for (more, code, words) in [
-        (json!({ "rules": [rule("INPUT", "-s nobody.example -j DROP"), rule("INPUT", "-s nowhere.example -j DROP")] }), 11,
-         vec!["`nobody.example`: not found", "`nowhere.example`: not found"]),
-        (json!({ "rules": [rule("INPUT", "-s silent.example -j DROP")] }), 11, vec!["`silent.example`: no answer from 127.0.0.1:", "within 1 second"]),
-        (json!({ "ipsets": [{ "set": "a", "hashtype": "hash:ip", "entries": ["nobody.example"] }] }), 11, vec!["`nobody.example`: not found"]),
-        (json!({ "rules": [rule("INPUT", "! -s web.example -j DROP")] }), 7, vec!["rules[0].rule: `!` before a name with 3 addresses"]),
+        (
+            json!({ "rules": [rule("INPUT", "-s nobody.example -j DROP"), rule("INPUT", "-s nowhere.example -j DROP")] }),
+            11,
+            vec![
+                "rules[0].rule: cannot resolve `nobody.example`: not found",
+                "rules[1].rule: cannot resolve `nowhere.example`: not found",
+            ],
+        ),
+        (
+            json!({ "rules": [rule("INPUT", "-s silent.example -j DROP")] }),
+            11,
+            vec!["`silent.example`: no answer from 127.0.0.1:", "within 1 s"],
+        ),
+        (
+            json!({ "ipsets": [{ "set": "a", "hashtype": "hash:ip", "entries": ["nobody.example"] }] }),
+            11,
+            vec!["ipsets[0]: cannot resolve `nobody.example`: not found"],
+        ),
+        (
+            json!({ "rules": [rule("INPUT", "! -s web.example -j DROP")] }),
+            7,
+            vec!["rules[0].rule: `!` before a name with 3 addresses"],
+        ),
     ] {
         let (found, _) = world.refused(code, &world.call("ADD", &world.conf(&with(&server, &more))));
         for words in words {
