@@ -36,6 +36,7 @@ fn take_out(
 ) -> Result<(), Failure> {
     let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
     let netns = RecordedNetns::from(target.id());
+    call.states.sweep(&netns).map_err(Failure::State)?;
     // a damaged state file is as good as none: the marks in the kernel tell the rest
     let state = call.states.read(&call.attachment, &netns).unwrap_or_else(|error| {
         log::warn!("{error}");

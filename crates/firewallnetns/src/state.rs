@@ -166,8 +166,7 @@ impl StateDir {
     pub fn write(&self, state: &State) -> Result<(), StateError> {
         let name = file_name(&Attachment::from(&state.record.attachment), &state.record.netns);
         let path = self.path.join(&name);
-        let temporary =
-            self.path.join(format!("{TEMPORARY}{}-{}", std::process::id(), state.record.netns.inode));
+        let temporary = self.temporary(&state.record.netns);
         let bytes =
             serde_json::to_vec(state).map_err(|source| StateError::Damaged { path: path.clone(), source })?;
         let write = || {
@@ -178,6 +177,23 @@ impl StateDir {
             fs::rename(&temporary, &path)
         };
         write().map_err(|source| self.io("write", &path, source))
+    }
+
+    /// Removes what a call for this namespace left behind that was killed while it wrote. The namespace is locked.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]
+    pub fn sweep(&self, netns: &RecordedNetns) -> Result<(), StateError> {
+        let path = self.temporary(netns);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.io("remove", &path, source)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The name that a state is written under first: whoever writes holds the lock, so one of a namespace is enough.
+    fn temporary(&self, netns: &RecordedNetns) -> PathBuf {
+        self.path.join(format!("{TEMPORARY}{}", netns.inode))
     }
 
     /// Removes every state of an attachment; none is fine.

@@ -71,6 +71,9 @@ pub enum NetnsError {
         /// Why.
         source: io::Error,
     },
+    /// There is no thread to enter it with.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// It could not be entered.
     #[error("cannot enter network namespace `{path}`")]
     Enter {
@@ -145,7 +148,7 @@ impl TargetNetns {
     /// Runs `work` inside the namespace, on a thread that ends with it: there is no way back to miss.
     ///
     /// # Errors
-    /// [`NetnsError::Enter`]; `work` was not called then.
+    /// [`NetnsError::Enter`], [`NetnsError::Thread`]; `work` was not called then.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
         let inside = || {
             setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(|source| match source {
@@ -154,9 +157,11 @@ impl TargetNetns {
             })?;
             Ok(work())
         };
-        std::thread::scope(|scope| match scope.spawn(inside).join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
+        std::thread::scope(|scope| {
+            match std::thread::Builder::new().spawn_scoped(scope, inside).map_err(NetnsError::Thread)?.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         })
     }
 }

@@ -93,11 +93,14 @@ pub fn encode_plan(
     }
     if !problems.is_empty() {
         problems.sort_by_key(|(at, _)| *at);
-        // a rule for both families is wrong twice, and said once
-        problems.dedup_by(|(_, later), (_, earlier)| later == earlier);
-        return Err(EncodePlanError::Rules(Problems(
-            problems.into_iter().map(|(_, problem)| problem).collect(),
-        )));
+        let mut said = Problems::default();
+        for (_, problem) in problems {
+            // a rule for both families is wrong twice, and said once
+            if !said.0.contains(&problem) {
+                said.push(problem);
+            }
+        }
+        return Err(EncodePlanError::Rules(said));
     }
     let mut encoded = encoded.into_iter().flatten();
     let tables = plan.tables.iter().map(|half| encoded.by_ref().take(half.rules.len()).collect()).collect();

@@ -102,6 +102,13 @@ pub enum ApplyError {
     Firewall(#[from] FirewallError),
 }
 
+impl ApplyError {
+    /// Whether the plan is in force all the same: the record that was last written down holds.
+    pub fn is_in_force(&self) -> bool {
+        matches!(self, Self::Firewall(FirewallError::Unconfirmed(_)))
+    }
+}
+
 impl Connection {
     /// Opens the sockets inside the namespace.
     ///
@@ -133,11 +140,11 @@ impl Connection {
     }
 }
 
-/// Puts a plan in force and closes the connection. `journal` writes down what DEL will need, before the namespace is changed and again once it
-/// has been read back.
+/// Puts a plan in force and closes the connection. `journal` writes down what DEL will need, before the namespace is
+/// changed and again once it has been read back.
 ///
 /// # Errors
-/// See [`ApplyError`]: the namespace then holds what it held before.
+/// See [`ApplyError`]: the namespace then holds what it held before, unless [`ApplyError::is_in_force`].
 pub fn apply(
     mut connection: Connection,
     request: &ApplyRequest<'_>,
@@ -160,14 +167,28 @@ pub fn apply(
     connection.sets()?;
     let Connection { nft, sets: client, .. } = connection;
     let mut client = client?;
-    if result.is_err() || sets.has_obsolete() {
-        close_after_batch(nft);
+    match result {
+        Ok(record) => {
+            let obsolete = sets.has_obsolete();
+            if obsolete {
+                close_after_batch(nft);
+            }
+            let record = Record { sets: sets.finish(&mut client, request.previous), ..record };
+            if obsolete && let Err(error) = journal(&record) {
+                log::warn!("cannot write down that sets were removed: {error}");
+            }
+            Ok(record)
+        }
+        Err(error) => {
+            close_after_batch(nft);
+            if error.is_in_force() {
+                sets.finish(&mut client, request.previous);
+            } else {
+                sets.undo(&mut client);
+            }
+            Err(error)
+        }
     }
-    match &result {
-        Ok(_) => sets.finish(&mut client),
-        Err(_) => sets.undo(&mut client),
-    }
-    result
 }
 
 /// The kernel lets go of the sets when it destroys the rules, some time after the batch; closing the socket waits for
@@ -203,9 +224,10 @@ fn rules(
         previous: request.previous,
         siblings: request.siblings,
     };
-    let mut with_sets = |record: &Record| journal(&Record { sets: sets.recorded(), ..record.clone() });
+    let recorded = sets.with_obsolete(request.previous);
+    let mut with_sets = |record: &Record| journal(&Record { sets: recorded.clone(), ..record.clone() });
     let record = put_in_force(&mut connection.nft, &compose, &mut with_sets)?;
-    Ok(Record { sets: sets.recorded(), ..record })
+    Ok(Record { sets: recorded, ..record })
 }
 
 /// What is to be done with the contents of a set before it is removed.

@@ -190,6 +190,32 @@ impl Record {
         self.tables.iter().find(|recorded| recorded.family == family && recorded.table.name() == table)
     }
 
+    /// What there may be while `previous` is being replaced by this: from before the batch until it is read back,
+    /// nobody can know which of the two is in force.
+    #[must_use]
+    pub fn including(&self, previous: Option<&Self>) -> Self {
+        let mut record = self.clone();
+        for old in previous.iter().flat_map(|previous| &previous.tables) {
+            let same = |new: &&mut RecordedTable| (new.family, new.table) == (old.family, old.table);
+            let Some(new) = record.tables.iter_mut().find(same) else {
+                record.tables.push(old.clone());
+                continue;
+            };
+            new.created |= old.created;
+            for chain in &old.chains {
+                if new.chain(&chain.name).is_none() {
+                    new.chains.push(chain.clone());
+                }
+            }
+            for policy in &old.policies {
+                if new.policy_set_to(&policy.chain, policy.set).is_none() {
+                    new.policies.push(policy.clone());
+                }
+            }
+        }
+        record
+    }
+
     /// Completes the record by what is in force after the commit: digests, and the greatest handle. A rule that is
     /// not there keeps no digest; [`super::compare::compare`] tells.
     pub fn read_back(&mut self, observed: &Ruleset) {
@@ -215,6 +241,11 @@ impl RecordedTable {
     /// What it says about a chain.
     pub fn chain(&self, name: &str) -> Option<&RecordedChain> {
         self.chains.iter().find(|chain| chain.name == name)
+    }
+
+    /// The entry by which a chain has this policy: there can be two of a chain while an ADD is under way.
+    pub fn policy_set_to(&self, chain: &str, set: Policy) -> Option<&RecordedPolicy> {
+        self.policies.iter().find(|policy| policy.chain == chain && policy.set == set)
     }
 
     /// The policy that it holds for a chain.

@@ -162,15 +162,21 @@ impl<'a, 't> Retiring<'a, 't> {
             || self.scene.others(self.table).any(|(_, table)| table.chain(&chain.name).is_some());
         // an empty user chain does nothing; a built-in one can still hold a policy for somebody
         let held = chain.hook.is_some()
-            && (self.strangers || (chain.policy == Some(Policy::Drop) && self.set(chain) != chain.policy));
+            && (self.strangers || (chain.policy == Some(Policy::Drop) && !self.has_set(chain)));
         ours && !used && !held
     }
 
-    /// The policy that the attachment set for a chain.
-    fn set(&self, chain: &ObservedChain) -> Option<Policy> {
+    /// Whether a chain has its policy from the attachment.
+    fn has_set(&self, chain: &ObservedChain) -> bool {
+        self.found(chain).is_some()
+    }
+
+    /// What the attachment knows of the policy that a chain has: what it was before.
+    fn found(&self, chain: &ObservedChain) -> Option<Option<Policy>> {
+        let policy = chain.policy?;
         match self.scope {
-            Scope::Recorded(_) => self.recorded?.policy(&chain.name).map(|policy| policy.set),
-            Scope::Marked => decode_mark(&chain.user_data)?.policy,
+            Scope::Recorded(_) => self.recorded?.policy_set_to(&chain.name, policy).map(|found| found.before),
+            Scope::Marked => (decode_mark(&chain.user_data)?.policy? == policy).then_some(None),
             Scope::RulesOnly => None,
         }
     }
@@ -182,18 +188,12 @@ impl<'a, 't> Retiring<'a, 't> {
         if wanted || self.strangers {
             return None;
         }
-        let (set, before) = match self.scope {
-            Scope::Recorded(_) => {
-                self.recorded?.policy(&chain.name).map(|policy| (policy.set, policy.before))?
-            }
-            Scope::Marked => (decode_mark(&chain.user_data)?.policy?, None),
-            Scope::RulesOnly => return None,
-        };
+        let before = self.found(chain)?;
         let others = self.scene.others(self.table);
         let held = others.filter_map(|(made_at, table)| Some((made_at, table.policy(&chain.name)?.set)));
         let latest = held.max_by_key(|(made_at, _)| *made_at).map(|(_, policy)| policy);
         let back = latest.or(before).unwrap_or(Policy::Accept);
-        (chain.policy == Some(set) && back != set).then_some(back)
+        (chain.policy != Some(back)).then_some(back)
     }
 
     /// Whether the table goes once all its chains are gone.

@@ -103,13 +103,18 @@ impl<'a> SetChanges<'a> {
     /// What the state file is to say while sets are being made: all that a DEL may find, those of an earlier ADD
     /// too.
     pub(super) fn intent(&self, request: &ApplyRequest<'_>, netns: RecordedNetns) -> Record {
-        let mut record = match request.previous {
+        let record = match request.previous {
             Some(previous) => previous.clone(),
             None => Record::empty(request.attachment, netns),
         };
-        record.sets.retain(|set| self.obsolete.contains(&set.name));
-        record.sets.splice(..0, self.recorded());
-        record
+        Record { sets: self.with_obsolete(request.previous), ..record }
+    }
+
+    /// All that a DEL may find until [`SetChanges::finish`].
+    pub(super) fn with_obsolete(&self, previous: Option<&Record>) -> Vec<RecordedSet> {
+        let had = previous.iter().flat_map(|record| &record.sets);
+        let obsolete = had.filter(|set| self.obsolete.contains(&set.name)).cloned();
+        self.recorded().into_iter().chain(obsolete).collect()
     }
 
     /// Makes and fills all sets.
@@ -154,17 +159,23 @@ impl<'a> SetChanges<'a> {
         }
     }
 
-    /// Removes what only the old rules needed.
-    pub(super) fn finish(&mut self, client: &mut SetClient) {
+    /// Removes what only the old rules needed. Gives what the state file is to say then: also of those that could not
+    /// be removed because somebody else uses them.
+    pub(super) fn finish(&mut self, client: &mut SetClient, previous: Option<&Record>) -> Vec<RecordedSet> {
         let temporary = std::mem::take(&mut self.done).into_iter().filter_map(|done| match done {
             Done::Swapped { temporary, .. } => Some(temporary),
             Done::Made(_) => None,
         });
+        let mut left = self.recorded();
         for name in temporary.chain(std::mem::take(&mut self.obsolete)) {
-            if let Err(error) = client.destroy(&name) {
+            if let Err(error) = client.destroy(&name)
+                && !error.is_missing()
+            {
                 log::warn!("cannot remove set `{name}`: {error}");
+                left.extend(previous.iter().flat_map(|record| &record.sets).find(|set| set.name == name).cloned());
             }
         }
+        left
     }
 }
 
