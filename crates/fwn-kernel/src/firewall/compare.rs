@@ -32,6 +32,8 @@ pub enum DifferenceKind {
     TableMissing,
     /// Somebody has switched the table off.
     Dormant,
+    /// The rules are there, without the marks that tell whose they are.
+    MarksLost,
     /// The chain is gone.
     ChainMissing,
     /// The chain has another policy.
@@ -73,6 +75,12 @@ impl fmt::Display for Difference {
             DifferenceKind::TableMissing => return write!(f, "table `{table}` ({family}) is missing"),
             DifferenceKind::Dormant => {
                 return write!(f, "table `{table}` ({family}) is dormant: no rule in it has an effect");
+            }
+            DifferenceKind::MarksLost => {
+                return write!(
+                    f,
+                    "the rules in table `{table}` ({family}) have lost their marks, as if they had been saved and restored; an ADD again renews them"
+                );
             }
             DifferenceKind::ChainMissing => write!(f, "chain `{chain}` is missing")?,
             DifferenceKind::Policy { set, found: Some(found) } => {
@@ -127,6 +135,10 @@ impl<'a> Comparison<'a> {
         if table.flags & NFT_TABLE_F_DORMANT != 0 {
             differences.push(self.difference("", DifferenceKind::Dormant));
         }
+        let unmarked = self.recorded.unmarked(self.record.owner(), table);
+        if !unmarked.is_empty() {
+            differences.push(self.difference("", DifferenceKind::MarksLost));
+        }
         let mut by_chain: HashMap<&str, Vec<&RecordedRule>> = HashMap::new();
         for rule in &self.recorded.rules {
             by_chain.entry(&rule.chain).or_default().push(rule);
@@ -138,7 +150,7 @@ impl<'a> Comparison<'a> {
             };
             differences.extend(self.policy(chain));
             let rules = by_chain.get(recorded.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            self.rules(chain, rules, differences);
+            self.rules(chain, rules, &unmarked, differences);
         }
     }
 
@@ -154,7 +166,13 @@ impl<'a> Comparison<'a> {
         Some(self.difference(&chain.name, DifferenceKind::Policy { set, found: chain.policy }))
     }
 
-    fn rules(&self, chain: &ObservedChain, recorded: &[&'a RecordedRule], differences: &mut Vec<Difference>) {
+    fn rules(
+        &self,
+        chain: &ObservedChain,
+        recorded: &[&'a RecordedRule],
+        unmarked: &HashMap<u64, u32>,
+        differences: &mut Vec<Difference>,
+    ) {
         let owner = self.record.owner();
         let places: HashMap<u32, usize> =
             recorded.iter().enumerate().map(|(at, rule)| (rule.ordinal, at)).collect();
@@ -166,8 +184,11 @@ impl<'a> Comparison<'a> {
         let mut unknown = Vec::new();
         let mut furthest: Option<usize> = None;
         for (position, rule) in (1..).zip(&chain.rules) {
-            let place = match decode_owner(&rule.user_data) {
-                None if rule.handle > self.recorded.last_handle => {
+            let mark = decode_owner(&rule.user_data)
+                .or_else(|| unmarked.get(&rule.handle).map(|ordinal| (owner, *ordinal)));
+            let place = match mark {
+                // what was restored is all new, whosever it is
+                None if unmarked.is_empty() && rule.handle > self.recorded.last_handle => {
                     foreign.push(position);
                     continue;
                 }
