@@ -133,6 +133,24 @@ fn without_an_add_there_is_nothing_to_check() {
     assert!(details.contains("an ADD again puts"), "{details}");
 }
 
+/// Behind all rules of ours stands the policy; a rule that accepts before it opens what it closes, one that does not is
+/// no matter.
+#[test]
+fn rules_between_ours_and_a_closed_policy() {
+    let world = World::with_foreign();
+    let conf = world.conf(&full());
+    world.run("ADD", &conf);
+    world.sandbox.container.sh("iptables -A INPUT -j DROP; iptables -A INPUT -j LOG; iptables -A OUTPUT -j ACCEPT");
+    world.run("CHECK", &conf);
+    world.sandbox.container.sh("ip6tables -A INPUT -s 2001:db8::2 -j ACCEPT; iptables -A INPUT -j theirs");
+    let (found, _) = world.refused(101, &world.call("CHECK", &conf));
+    assert_eq!(
+        found,
+        "rule 8 of chain `INPUT` was added later and accepts before policy DROP, table `filter` (ipv4)\n\
+         rule 3 of chain `INPUT` was added later and accepts before policy DROP, table `filter` (ipv6)"
+    );
+}
+
 /// Saved and restored, as operators do: the marks of all rules are lost, and with them who made what. The record still
 /// knows.
 #[test]

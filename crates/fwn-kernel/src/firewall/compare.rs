@@ -9,8 +9,9 @@ use fwn_plan::netfilter::{Family, Policy, Table};
 use super::owner::decode_owner;
 use super::record::{Record, RecordedRule, RecordedTable};
 use crate::nft::constants::NFT_TABLE_F_DORMANT;
+use crate::nft::decode::decode_accepts;
 use crate::nft::digest::digest;
-use crate::nft::observe::{ObservedChain, ObservedTable, Ruleset};
+use crate::nft::observe::{ObservedChain, ObservedRule, ObservedTable, Ruleset};
 
 /// One way in which the firewall is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,11 @@ pub enum DifferenceKind {
         /// The first rule that it stands before.
         before: RecordedRule,
     },
+    /// A rule that somebody else added later stands after ours, and lets through what the policy would drop.
+    BeforePolicy {
+        /// Number of the foreign rule in its chain, from 1.
+        position: usize,
+    },
     /// A rule that carries the owner, and was never recorded.
     Unknown {
         /// Number of the rule in its chain, from 1.
@@ -96,6 +102,9 @@ impl fmt::Display for Difference {
             }
             DifferenceKind::InTheWay { position, before } => {
                 write!(f, "rule {position} of chain `{chain}` was added later and stands before {before}")?;
+            }
+            DifferenceKind::BeforePolicy { position } => {
+                write!(f, "rule {position} of chain `{chain}` was added later and accepts before policy DROP")?;
             }
             DifferenceKind::Unknown { position } => {
                 write!(f, "rule {position} of chain `{chain}` is ours, but not on record")?;
@@ -189,7 +198,7 @@ impl<'a> Comparison<'a> {
             let place = match mark {
                 // what was restored is all new, whosever it is
                 None if unmarked.is_empty() && rule.handle > self.recorded.last_handle => {
-                    foreign.push(position);
+                    foreign.push((position, rule));
                     continue;
                 }
                 Some((id, ordinal)) if id == owner => places.get(&ordinal).copied(),
@@ -201,7 +210,7 @@ impl<'a> Comparison<'a> {
                 continue;
             };
             *seen = Some(digest(&rule.expressions).ok() == expected.digest);
-            in_the_way.extend(foreign.drain(..).map(|position| (position, expected)));
+            in_the_way.extend(foreign.drain(..).map(|(position, _)| (position, expected)));
             match furthest.filter(|furthest| *furthest > place).and_then(|furthest| recorded.get(furthest)) {
                 Some(before) => moved.push((expected, *before)),
                 None => furthest = Some(place),
@@ -221,6 +230,13 @@ impl<'a> Comparison<'a> {
         }
         for (position, before) in in_the_way {
             push(DifferenceKind::InTheWay { position, before: before.clone() });
+        }
+        if self.recorded.policy(&chain.name).is_some_and(|policy| policy.set == Policy::Drop) {
+            // what cannot be read may accept
+            let accepts = |rule: &ObservedRule| decode_accepts(&rule.expressions).unwrap_or(true);
+            for (position, _) in foreign.into_iter().filter(|(_, rule)| accepts(rule)) {
+                push(DifferenceKind::BeforePolicy { position });
+            }
         }
         for position in unknown {
             push(DifferenceKind::Unknown { position });
