@@ -158,7 +158,8 @@ impl TargetNetns {
             Ok(work())
         };
         std::thread::scope(|scope| {
-            match std::thread::Builder::new().spawn_scoped(scope, inside).map_err(NetnsError::Thread)?.join() {
+            match std::thread::Builder::new().spawn_scoped(scope, inside).map_err(NetnsError::Thread)?.join()
+            {
                 Ok(result) => result,
                 Err(panic) => std::panic::resume_unwind(panic),
             }

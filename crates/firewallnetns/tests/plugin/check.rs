@@ -132,3 +132,60 @@ fn without_an_add_there_is_nothing_to_check() {
     assert_eq!(found, format!("no ADD of `net/c1/eth0` is known in `{}`", world.netns()));
     assert!(details.contains("an ADD again puts"), "{details}");
 }
+
+/// Behind all rules of ours stands the policy; a rule that accepts before it opens what it closes, one that does not is
+/// no matter.
+#[test]
+fn rules_between_ours_and_a_closed_policy() {
+    let world = World::with_foreign();
+    let conf = world.conf(&full());
+    world.run("ADD", &conf);
+    world.sandbox.container.sh("iptables -A INPUT -j DROP; iptables -A INPUT -j LOG; iptables -A OUTPUT -j ACCEPT");
+    world.run("CHECK", &conf);
+    world.sandbox.container.sh("ip6tables -A INPUT -s 2001:db8::2 -j ACCEPT; iptables -A INPUT -j theirs");
+    let (found, _) = world.refused(101, &world.call("CHECK", &conf));
+    assert_eq!(
+        found,
+        "rule 8 of chain `INPUT` was added later and accepts before policy DROP, table `filter` (ipv4)\n\
+         rule 3 of chain `INPUT` was added later and accepts before policy DROP, table `filter` (ipv6)"
+    );
+}
+
+/// Saved and restored, as operators do: the marks of all rules are lost, and with them who made what. The record still
+/// knows.
+#[test]
+fn rules_that_were_saved_and_restored() {
+    const RESTORE: &str =
+        "iptables-save -c > $F; iptables-restore -c < $F; ip6tables-save > $F; ip6tables-restore < $F";
+    let world = World::with_foreign();
+    // restoring a table makes all of its built-in chains
+    let dump = || {
+        let text = world.sandbox.container.dump();
+        let says_something = |line: &&str| {
+            line.starts_with("-A")
+                || !(line.starts_with('*') || *line == "COMMIT" || line.ends_with(" ACCEPT"))
+        };
+        text.lines().filter(says_something).map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let restore = format!("F={}; {RESTORE}", world.path("saved"));
+    world.sandbox.container.sh(&restore);
+    let before = dump();
+    let conf = world.conf(&full());
+    let other = world.conf(&json!({ "rules": [rule("INPUT", "-i lo -j ACCEPT")] }));
+    world.run("ADD", &conf);
+    let in_force = dump();
+    world.call("ADD", &other).env("CNI_IFNAME", "eth1").run().expect_success();
+    world.sandbox.container.sh(&restore);
+    let (found, _) = world.refused(101, &world.call("CHECK", &conf));
+    let lines: Vec<_> = found.lines().collect();
+    assert_eq!(lines.len(), 4, "{found}");
+    assert!(lines.iter().all(|line| line.contains("have lost their marks")), "{found}");
+
+    world.run("ADD", &conf);
+    world.run("CHECK", &conf);
+    world.call("DEL", &other).env("CNI_IFNAME", "eth1").run().expect_success();
+    assert_eq!(dump(), in_force);
+    world.sandbox.container.sh(&restore);
+    world.run("DEL", &conf);
+    assert_eq!(dump(), before);
+}

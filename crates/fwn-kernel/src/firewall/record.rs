@@ -1,6 +1,7 @@
 //! What one attachment has in force, as the state file remembers it: data for JSON, and the reading back that
 //! completes it. Opens no file.
 
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
 use fwn_plan::netfilter::{Family, Policy, Table};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::owner::{OwnerId, decode_owner};
 use crate::netns::NetnsId;
 use crate::nft::digest::{Digest, digest};
-use crate::nft::observe::Ruleset;
+use crate::nft::observe::{ObservedTable, Ruleset};
 
 /// All that one attachment has in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,7 +222,7 @@ impl Record {
     pub fn read_back(&mut self, observed: &Ruleset) {
         let owner = self.owner();
         for table in &mut self.tables {
-            let mut digests = std::collections::HashMap::new();
+            let mut digests = HashMap::new();
             table.last_handle = 0;
             let seen = observed.table(table.family, table.table.name());
             for rule in seen.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules) {
@@ -238,6 +239,32 @@ impl Record {
 }
 
 impl RecordedTable {
+    /// Rules of `owner` that have lost their marks, with their numbers, by handle. Who saves a table and restores it
+    /// (`iptables-save`, `iptables-restore`) takes the user data of all its rules; they are known then by what they
+    /// say. As long as one mark is there, none was lost: a rule that is missing is missing.
+    pub fn unmarked(&self, owner: OwnerId, table: &ObservedTable) -> HashMap<u64, u32> {
+        let rules = || table.chains.iter().flat_map(|chain| &chain.rules);
+        if rules().any(|rule| decode_owner(&rule.user_data).is_some_and(|(id, _)| id == owner)) {
+            return HashMap::new();
+        }
+        let mut found: HashMap<(&str, Digest), VecDeque<u64>> = HashMap::new();
+        for chain in table.chains.iter().filter(|chain| self.chain(&chain.name).is_some()) {
+            for rule in chain.rules.iter().filter(|rule| decode_owner(&rule.user_data).is_none()) {
+                if let Ok(digest) = digest(&rule.expressions) {
+                    found.entry((&chain.name, digest)).or_default().push_back(rule.handle);
+                }
+            }
+        }
+        let mut unmarked = HashMap::new();
+        for rule in &self.rules {
+            let handles = rule.digest.and_then(|digest| found.get_mut(&(rule.chain.as_str(), digest)));
+            if let Some(handle) = handles.and_then(VecDeque::pop_front) {
+                unmarked.insert(handle, rule.ordinal);
+            }
+        }
+        unmarked
+    }
+
     /// What it says about a chain.
     pub fn chain(&self, name: &str) -> Option<&RecordedChain> {
         self.chains.iter().find(|chain| chain.name == name)

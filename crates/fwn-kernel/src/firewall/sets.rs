@@ -172,7 +172,9 @@ impl<'a> SetChanges<'a> {
                 && !error.is_missing()
             {
                 log::warn!("cannot remove set `{name}`: {error}");
-                left.extend(previous.iter().flat_map(|record| &record.sets).find(|set| set.name == name).cloned());
+                left.extend(
+                    previous.iter().flat_map(|record| &record.sets).find(|set| set.name == name).cloned(),
+                );
             }
         }
         left
