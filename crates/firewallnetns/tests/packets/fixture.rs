@@ -88,3 +88,9 @@ impl Fixture {
 pub(crate) fn append(chain: &str, rule: &str) -> Value {
     json!({ "type": "A", "chain": chain, "rule": rule })
 }
+
+/// No rules, then rules that leave one of the directions open: what is silent with all three is closed in each
+/// direction by itself.
+pub(crate) fn half_open() -> [Vec<Value>; 3] {
+    [vec![], vec![append("OUTPUT", "-j ACCEPT")], vec![append("INPUT", "-j ACCEPT")]]
+}

@@ -7,9 +7,9 @@ use std::time::Duration;
 use fwn_testkit::probe::Outcome::{Reached, Silent};
 use fwn_testkit::probe::{Attempt, expect};
 use fwn_testkit::service::Service;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, append};
+use crate::fixture::{Fixture, append, half_open};
 
 const AGENT: (&str, &str) = ("MESOS_AGENT_ENDPOINT", "192.168.10.114:5051");
 
@@ -29,20 +29,23 @@ fn mesos_executor() {
     let executor = Attempt::tcp(container, "192.168.10.114:5051");
     it.add_in(&[AGENT], &json!({ "fwFiles": ["default-policy", "allow-nd"] }));
     expect(&[(executor, Silent)]);
-    it.add_in(&[AGENT], &json!({ "fwFiles": ["default-policy", "allow-nd", "mesos-executor"] }));
-    expect(&[
-        (executor, Reached),
-        // another port of the agent, other machines, another protocol, the other family
-        (Attempt::tcp(container, "192.168.10.114:5052"), Silent),
-        (Attempt::tcp(container, "192.168.10.115:5051"), Silent),
-        (Attempt::tcp(container, "10.9.0.1:5051"), Silent),
-        (Attempt::udp(container, "192.168.10.114:5051"), Silent),
-        (Attempt::tcp(container, "[fd09::1]:5051"), Silent),
-        // inwards it is the agent's own port or nothing
-        (Attempt::tcp(host, "10.9.0.2:9000").source("192.168.10.114:0"), Silent),
-        (Attempt::tcp(host, "10.9.0.2:9000").source("192.168.10.115:5051"), Silent),
-        (Attempt::tcp(host, "[fd09::2]:9000"), Silent),
-    ]);
+    for rules in half_open() {
+        let presets = ["default-policy", "allow-nd", "mesos-executor"];
+        it.add_in(&[AGENT], &json!({ "fwFiles": presets, "rules": rules }));
+        expect(&[
+            (executor, Reached),
+            // another port of the agent, other machines, another protocol, the other family
+            (Attempt::tcp(container, "192.168.10.114:5052"), Silent),
+            (Attempt::tcp(container, "192.168.10.115:5051"), Silent),
+            (Attempt::tcp(container, "10.9.0.1:5051"), Silent),
+            (Attempt::udp(container, "192.168.10.114:5051"), Silent),
+            (Attempt::tcp(container, "[fd09::1]:5051"), Silent),
+            // inwards it is the agent's own port or nothing
+            (Attempt::tcp(host, "10.9.0.2:9000").source("192.168.10.114:0"), Silent),
+            (Attempt::tcp(host, "10.9.0.2:9000").source("192.168.10.115:5051"), Silent),
+            (Attempt::tcp(host, "[fd09::2]:9000"), Silent),
+        ]);
+    }
 }
 
 /// "No kill ack received": an executor hears of the kill on the connection that it holds, and acknowledges it on
@@ -122,24 +125,25 @@ fn ipsetd_admin() {
     let _services =
         [Service::start(host, &["[::]:9999"]), Service::start(container, &["[::]:9999", "[::]:9378"])];
     let admin = Attempt::tcp(host, "10.9.0.2:9999").source("192.168.122.22:0");
-    let conf =
-        |presets: &[&str], admin: &str| json!({ "fwFiles": presets, "vars": { "IPSETD_ADMIN": admin } });
+    let conf = |presets: &[&str], admin: &str, rules: &[Value]| json!({ "fwFiles": presets, "vars": { "IPSETD_ADMIN": admin }, "rules": rules });
     let without = ["default-policy", "allow-nd"];
     let with = ["default-policy", "allow-nd", "ipsetd-admin"];
-    it.add(&conf(&without, "192.168.122.22"));
+    it.add(&conf(&without, "192.168.122.22", &[]));
     expect(&[(admin, Silent)]);
-    it.add(&conf(&with, "192.168.122.22"));
-    expect(&[
-        (admin, Reached),
-        (Attempt::tcp(host, "10.9.0.2:9999").source("192.168.122.23:0"), Silent),
-        (Attempt::tcp(host, "10.9.0.2:9999"), Silent),
-        (Attempt::tcp(host, "10.9.0.2:9378").source("192.168.122.22:0"), Silent),
-        (Attempt::udp(host, "10.9.0.2:9999").source("192.168.122.22:0"), Silent),
-        (Attempt::tcp(host, "[fd09::2]:9999").source("[fd22::22]:0"), Silent),
-        // the container does not talk back on its own
-        (Attempt::tcp(container, "192.168.122.22:9999"), Silent),
-    ]);
-    it.add(&conf(&with, "fd22::22"));
+    for rules in half_open() {
+        it.add(&conf(&with, "192.168.122.22", &rules));
+        expect(&[
+            (admin, Reached),
+            (Attempt::tcp(host, "10.9.0.2:9999").source("192.168.122.23:0"), Silent),
+            (Attempt::tcp(host, "10.9.0.2:9999"), Silent),
+            (Attempt::tcp(host, "10.9.0.2:9378").source("192.168.122.22:0"), Silent),
+            (Attempt::udp(host, "10.9.0.2:9999").source("192.168.122.22:0"), Silent),
+            (Attempt::tcp(host, "[fd09::2]:9999").source("[fd22::22]:0"), Silent),
+            // the container does not talk back on its own
+            (Attempt::tcp(container, "192.168.122.22:9999"), Silent),
+        ]);
+    }
+    it.add(&conf(&with, "fd22::22", &[]));
     expect(&[
         (Attempt::tcp(host, "[fd09::2]:9999").source("[fd22::22]:0"), Reached),
         (Attempt::tcp(host, "[fd09::2]:9999"), Silent),

@@ -6,7 +6,7 @@ use fwn_testkit::raw::RawSocket;
 use fwn_testkit::service::Service;
 use serde_json::json;
 
-use crate::fixture::{Fixture, append};
+use crate::fixture::{Fixture, append, half_open};
 
 /// Everything closed, but for what IPv6 needs to find its neighbours: so silence is the work of policies.
 const CLOSED: [&str; 2] = ["default-policy", "allow-nd"];
@@ -37,8 +37,10 @@ fn default_policy_closes_input_and_output_of_both_families() {
     expect(&all(Reached));
     it.add_presets(&["allow-nd"]);
     expect(&all(Reached));
-    it.add_presets(&CLOSED);
-    expect(&all(Silent));
+    for rules in half_open() {
+        it.add(&json!({ "fwFiles": CLOSED, "rules": rules }));
+        expect(&all(Silent));
+    }
 }
 
 #[test]
@@ -194,15 +196,20 @@ fn allow_dns_out() {
     };
     it.add_presets(&CLOSED);
     expect(&questions(Silent));
-    it.add_presets(&closed_and("allow-dns-out"));
-    expect(&questions(Reached));
-    expect(&[
-        (Attempt::udp(container, "10.9.0.1:54"), Silent),
-        (Attempt::tcp(container, "[fd09::1]:54"), Silent),
-        // whoever was not asked has nothing to answer
-        (Attempt::udp(host, "10.9.0.2:53"), Silent),
-        (Attempt::tcp(host, "[fd09::2]:53"), Silent),
-    ]);
+    for rules in half_open() {
+        it.add(&json!({ "fwFiles": closed_and("allow-dns-out"), "rules": rules }));
+        expect(&questions(Reached));
+        expect(&[
+            // other ports
+            (Attempt::udp(container, "10.9.0.1:54"), Silent),
+            (Attempt::tcp(container, "10.9.0.1:54"), Silent),
+            (Attempt::udp(container, "[fd09::1]:54"), Silent),
+            (Attempt::tcp(container, "[fd09::1]:54"), Silent),
+            // whoever was not asked has nothing to answer
+            (Attempt::udp(host, "10.9.0.2:53"), Silent),
+            (Attempt::tcp(host, "[fd09::2]:53"), Silent),
+        ]);
+    }
 }
 
 /// What is only let in because it calls itself an answer must have a question.
@@ -236,20 +243,23 @@ fn allow_dns_out_asks_no_other_servers_than_those_named() {
     it.host_addresses(&["10.9.0.3/24", "fd09::3/64"]);
     let _services = ["10.9.0.1:53", "10.9.0.3:53", "[fd09::1]:53", "[fd09::3]:53"]
         .map(|address| Service::start(host, &[address]));
-    it.add(&json!({
-        "fwFiles": closed_and("allow-dns-out"),
-        "vars": { "DNS_SERVERS4": "10.9.0.3,192.0.2.1", "DNS_SERVERS6": "fd09::3" },
-    }));
-    expect(&[
-        (Attempt::udp(container, "10.9.0.3:53"), Reached),
-        (Attempt::tcp(container, "10.9.0.3:53"), Reached),
-        (Attempt::udp(container, "[fd09::3]:53"), Reached),
-        (Attempt::tcp(container, "[fd09::3]:53"), Reached),
-        (Attempt::udp(container, "10.9.0.1:53"), Silent),
-        (Attempt::tcp(container, "10.9.0.1:53"), Silent),
-        (Attempt::udp(container, "[fd09::1]:53"), Silent),
-        (Attempt::tcp(container, "[fd09::1]:53"), Silent),
-    ]);
+    for rules in half_open() {
+        it.add(&json!({
+            "fwFiles": closed_and("allow-dns-out"),
+            "vars": { "DNS_SERVERS4": "10.9.0.3,192.0.2.1", "DNS_SERVERS6": "fd09::3" },
+            "rules": rules,
+        }));
+        expect(&[
+            (Attempt::udp(container, "10.9.0.3:53"), Reached),
+            (Attempt::tcp(container, "10.9.0.3:53"), Reached),
+            (Attempt::udp(container, "[fd09::3]:53"), Reached),
+            (Attempt::tcp(container, "[fd09::3]:53"), Reached),
+            (Attempt::udp(container, "10.9.0.1:53"), Silent),
+            (Attempt::tcp(container, "10.9.0.1:53"), Silent),
+            (Attempt::udp(container, "[fd09::1]:53"), Silent),
+            (Attempt::tcp(container, "[fd09::1]:53"), Silent),
+        ]);
+    }
 }
 
 #[test]
