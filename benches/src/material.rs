@@ -47,7 +47,7 @@ impl Material {
         let mut material = Self { workload, firewall: String::new(), items: Vec::new(), folder };
         fs::create_dir(material.data_dir())
             .map_err(|source| BenchError::File { path: material.data_dir(), source })?;
-        let conf = workload.write(&material.data_dir(), material.folder.path())?;
+        let conf = workload.write(&material.data_dir(), material.folder.path(), &programs.engine)?;
         material.write("conf.json", conf)?;
 
         let netns = Netns::new();
