@@ -31,6 +31,9 @@ struct Options {
     /// Print all times and ratios as JSON instead of the table
     #[arg(long)]
     json: bool,
+    /// Who encodes the rules, as the key of that name in the configuration
+    #[arg(long, default_value = "auto", value_parser = ["auto", "native", "iptables"])]
+    engine: String,
     /// Measure this build of the plugin instead of a fresh one
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
@@ -63,6 +66,7 @@ fn bench(options: &Options) -> Result<(), BenchError> {
         programs.how = format!("{}, plugin `{}`", programs.how, plugin.display());
         programs.plugin.clone_from(plugin);
     }
+    programs.engine.clone_from(&options.engine);
     let host = Netns::new();
     let bench = Bench { programs: &programs, host: &host, rounds: options.rounds };
     let mut all = Vec::new();
@@ -86,8 +90,9 @@ fn bench(options: &Options) -> Result<(), BenchError> {
         format!("{:#}", render_json(&machine, options.rounds, &all))
     } else {
         format!(
-            "{machine}; {} rounds\n\nWall time of firewallnetns (median), and of the others as a multiple of it in the \
+            "{machine}; engine {}; {} rounds\n\nWall time of firewallnetns (median), and of the others as a multiple of it in the \
              same round: **median** (quartiles).\n\n{}",
+            options.engine,
             options.rounds,
             render_table(&all)
         )

@@ -2,9 +2,10 @@
 //! ADD and DEL send, and the firewall that its ADD makes as the usual tools write it down. So all start from the same.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use fwn_testkit::Netns;
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tempfile::TempDir;
 
 use crate::BenchError;
@@ -47,7 +48,7 @@ impl Material {
         let mut material = Self { workload, firewall: String::new(), items: Vec::new(), folder };
         fs::create_dir(material.data_dir())
             .map_err(|source| BenchError::File { path: material.data_dir(), source })?;
-        let conf = workload.write(&material.data_dir(), material.folder.path())?;
+        let conf = workload.write(&material.data_dir(), material.folder.path(), &programs.engine)?;
         material.write("conf.json", conf)?;
 
         let netns = Netns::new();
@@ -153,18 +154,20 @@ fn recording_name(operation: Operation, wanted: Wanted) -> String {
     format!("{operation}-{wanted:?}.recording")
 }
 
-/// In memory, where there is such a folder: that is where `stateDir` lies on a node.
+/// In memory, as `stateDir` is on a node: on a disk, replacing a file can wait for it to be written.
 fn scratch_folder() -> Result<TempDir, BenchError> {
-    let memory = Path::new("/run");
-    let builder = || {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("fwn-bench-");
-        builder
-    };
-    builder()
-        .tempdir_in(memory)
-        .or_else(|_| builder().tempdir())
-        .map_err(|source| BenchError::File { path: memory.to_owned(), source })
+    let path = scratch_parent();
+    let folder = tempfile::Builder::new().prefix("fwn-bench-").tempdir_in(&path);
+    folder.map_err(|source| BenchError::File { path, source })
+}
+
+/// Where the configuration and the state of the measured calls are.
+pub fn scratch_parent() -> PathBuf {
+    let memory = ["/run", "/dev/shm"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| statfs(path).is_ok_and(|system| system.filesystem_type() == TMPFS_MAGIC));
+    memory.unwrap_or_else(std::env::temp_dir)
 }
 
 /// Policies, chains, rules and sets in what `iptables-save` or `ipset save` wrote. None of them needs quotes.

@@ -13,6 +13,8 @@ pub struct Programs {
     pub plugin: PathBuf,
     /// The program that replays its messages.
     pub floor: PathBuf,
+    /// The plugin's key `engine`.
+    pub engine: String,
     /// How both were built, for people.
     pub how: String,
 }
@@ -83,7 +85,7 @@ fn build(options: &[&str], flags: Option<(String, &str)>, how: String) -> Result
     let text = String::from_utf8_lossy(&output.stdout);
     let (plugin, floor) = (executable(&text, "firewallnetns"), executable(&text, "floor"));
     match (output.status.success(), plugin, floor) {
-        (true, Some(plugin), Some(floor)) => Ok(Programs { plugin, floor, how }),
+        (true, Some(plugin), Some(floor)) => Ok(Programs { plugin, floor, engine: "auto".to_owned(), how }),
         _ => Err(BenchError::Failed { command: "cargo build".to_owned(), output: "see above".to_owned() }),
     }
 }

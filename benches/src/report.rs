@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::contender::Contender;
 use crate::launch::SEARCH_PATH;
+use crate::material::scratch_parent;
 use crate::measure::Samples;
 
 /// Median and quartiles.
@@ -154,11 +155,12 @@ pub fn describe_machine(how: &str) -> String {
         .map(|version| version.trim_end_matches(',').to_owned())
         .collect();
     format!(
-        "Linux {}, {cores} cores ({}), load {}; {}; plugin and floor: {how}",
+        "Linux {}, {cores} cores ({}), load {}; {}; state in {}; plugin and floor: {how}",
         file("/proc/sys/kernel/osrelease").trim(),
         cpu.unwrap_or("unknown"),
         load.split(' ').next().unwrap_or_default(),
         versions.join(", "),
+        scratch_parent().display(),
     )
 }
 

@@ -39,10 +39,11 @@ impl Workload {
     }
 
     /// Writes the .fw files to `data_dir`; gives the configuration for stdin, with the result of the plugins before.
+    /// `engine` is the key of that name.
     ///
     /// # Errors
     /// [`BenchError::File`]
-    pub fn write(self, data_dir: &Path, state_dir: &Path) -> Result<String, BenchError> {
+    pub fn write(self, data_dir: &Path, state_dir: &Path, engine: &str) -> Result<String, BenchError> {
         let write = |name: &str, text: &Value| {
             let path = data_dir.join(name);
             fs::write(&path, text.to_string()).map_err(|source| BenchError::File { path, source })
@@ -51,6 +52,7 @@ impl Workload {
             "cniVersion": "1.0.0",
             "name": "bench",
             "type": "firewallnetns",
+            "engine": engine,
             "dataDir": data_dir,
             "stateDir": state_dir.join("state"),
             "persistDir": state_dir.join("persist"),
