@@ -56,7 +56,7 @@ use self::transport::{Dccp, Fingerprint, Ipcomp};
 use self::value::{Masked, Range};
 use crate::netfilter::Family;
 use crate::rule::databases::Databases;
-use crate::rule::{Module, Negatable, OptionUse, RuleProblem, Span, Value};
+use crate::rule::{Module, Negatable, OptionUse, Rule, RuleProblem, Span, Target, Value};
 
 /// What the meaning of a module depends on, beside its own words.
 #[derive(Clone, Copy)]
@@ -368,6 +368,22 @@ pub fn parse_target(module: &Module, context: &Context<'_>) -> Result<TypedTarge
         "TRACE" => TypedTarget::Trace,
         _ => return Err(unknown_module(module, "target")),
     })
+}
+
+/// All that is wrong with the values of a rule's matches and target in one family. What has no typed form is passed
+/// over: only iptables can tell.
+pub fn check_values(rule: &Rule, family: Family, databases: &dyn Databases) -> Vec<RuleProblem> {
+    let context = Context { family, protocol: rule.protocol.as_ref(), databases };
+    let matches = rule.matches.iter().filter_map(|module| parse_match(module, &context).err());
+    let target = match &rule.target {
+        Some(Target::Extension(module)) => parse_target(module, &context).err(),
+        _ => None,
+    };
+    let wrong = |error| match error {
+        TypedError::Wrong(problem) => Some(problem),
+        TypedError::NotTyped { .. } => None,
+    };
+    matches.chain(target).filter_map(wrong).collect()
 }
 
 impl Context<'_> {
