@@ -60,7 +60,7 @@ pub fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
     let applied = apply(connection, &request, &mut journal);
     if let Err(error) = applied {
         if !error.is_in_force() {
-            put_back_state(&call, previous.as_ref());
+            put_back_state(&call, &netns, previous.as_ref());
         }
         return Err(Failure::Apply(error).into());
     }
@@ -81,10 +81,10 @@ fn foreign_sets(
 }
 
 /// After a failed ADD the namespace holds what it held before, and so does the state folder.
-fn put_back_state(call: &Call<'_>, previous: Option<&State>) {
+fn put_back_state(call: &Call<'_>, netns: &RecordedNetns, previous: Option<&State>) {
     let result = match previous {
         Some(state) => call.states.write(state),
-        None => call.states.remove(&call.attachment),
+        None => call.states.remove(&call.attachment, netns),
     };
     if let Err(error) = result {
         log::error!("cannot put the state back: {error}");

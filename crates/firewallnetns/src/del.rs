@@ -22,11 +22,11 @@ pub fn del(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
     match netns {
         None | Some(Err(NetnsError::Missing(_))) => {
             log::debug!("the namespace is gone, and its firewall with it");
+            Ok(call.states.remove_everywhere(&call.attachment).map_err(Failure::State)?)
         }
-        Some(Err(error)) => return Err(Failure::Netns(error).into()),
-        Some(Ok(target)) => take_out(&call, &target, environment)?,
+        Some(Err(error)) => Err(Failure::Netns(error).into()),
+        Some(Ok(target)) => Ok(take_out(&call, &target, environment)?),
     }
-    Ok(call.states.remove(&call.attachment).map_err(Failure::State)?)
 }
 
 fn take_out(
@@ -46,7 +46,8 @@ fn take_out(
         Some(_) => Vec::new(),
         None => configured_sets(call, environment),
     };
-    take_out_of(call, target, state.as_ref(), &configured)
+    take_out_of(call, target, state.as_ref(), &configured)?;
+    call.states.remove(&call.attachment, &netns).map_err(Failure::State)
 }
 
 /// Takes the firewall of the call's attachment out of a namespace that is locked.

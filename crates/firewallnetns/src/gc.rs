@@ -58,5 +58,5 @@ fn collect(call: &Call<'_>, state: &State) -> Result<(), Failure> {
             {}
         Err(error) => return Err(Failure::Netns(error)),
     }
-    call.states.remove(&call.attachment).map_err(Failure::State)
+    call.states.remove(&call.attachment, &state.record.netns).map_err(Failure::State)
 }

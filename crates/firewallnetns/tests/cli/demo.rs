@@ -80,7 +80,7 @@ fn assert_complete(text: &str) {
     assert!(text.contains("expected refused    got refused"), "{text}");
     assert!(text.contains("expected silence    got silence"), "{text}");
     assert!(text.contains("\"cniVersion\": \"0.3.1\""), "{text}");
-    assert!(text.contains("engine     iptables"), "{text}");
+    assert!(text.contains("engine     native"), "{text}");
     assert!(text.ends_with("expectations held. Everything was removed.\n"), "{text}");
     assert!(!text.contains("FAILED"), "{text}");
 }

@@ -207,7 +207,9 @@ fn every_bad_rule_is_named_in_one_go() {
     let call = world.call("ADD", &world.conf(&with(&json!({ "rules": rules }))));
     let (message, _) = world.refused(7, &call);
     assert_eq!(message.lines().count(), 3, "{message}");
-    for word in ["[30].rule: unknown option", "[90].rule: `99999` is not a port", "[150].chain: chain `INPTU`"] {
+    for word in
+        ["[30].rule: unknown option", "[90].rule: `99999` is not a port", "[150].chain: chain `INPTU`"]
+    {
         let named = |line: &str| line.starts_with("network configuration:1:") && line.contains(word);
         assert!(message.lines().any(named), "{word}: {message}");
     }
@@ -239,12 +241,7 @@ fn what_only_the_whole_shows() {
             vec![rule("own", "-m owner --uid-owner 0 -j ACCEPT"), rule("INPUT", "-j own")],
             "rules[1].rule: the kernel refused adding a rule to chain `INPUT` of table `filter` (ipv4): Invalid argument (EINVAL); hint: a match or target of this rule does not",
         ),
-        (
-            7,
-            vec!["a", "b"],
-            vec![rule("a", "-j b"), rule("b", "-j a"), rule("INPUT", "-j a")],
-            "rules",
-        ),
+        (7, vec!["a", "b"], vec![rule("a", "-j b"), rule("b", "-j a"), rule("INPUT", "-j a")], "rules"),
         (
             100,
             vec!["a"],

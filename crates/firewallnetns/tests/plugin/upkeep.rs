@@ -85,7 +85,8 @@ fn gc_goes_on_after_a_damaged_state_file() {
     let before = world.container();
     let conf = world.conf_of("1.1.0", &full());
     world.run("ADD", &conf);
-    fs::write(world.path("state/net:c9:eth0:1-1.json"), "{").expect("written");
+    fs::create_dir(world.path("state/1-1")).expect("made");
+    fs::write(world.path("state/1-1/net:c9:eth0.json"), "{").expect("written");
     let answer = world.call("GC", &keeping(&world, &[])).run();
     let (code, message, _) = answer.expect_error();
     assert_eq!(code, 5);

@@ -190,17 +190,19 @@ impl<'a, 't> Retiring<'a, 't> {
 
     /// Whether a chain has its policy from the attachment.
     fn has_set(&self, chain: &ObservedChain) -> bool {
-        self.found(chain).is_some()
+        self.before(chain).is_some()
     }
 
-    /// What the attachment knows of the policy that a chain has: what it was before.
-    fn found(&self, chain: &ObservedChain) -> Option<Option<Policy>> {
+    /// What a chain that has its policy from the attachment had before; a chain that was not there goes back to what
+    /// the kernel gives a new one.
+    fn before(&self, chain: &ObservedChain) -> Option<Policy> {
         let policy = chain.policy?;
-        match self.scope {
-            Scope::Recorded(_) => self.recorded?.policy_set_to(&chain.name, policy).map(|found| found.before),
-            Scope::Marked => (decode_mark(&chain.user_data)?.policy? == policy).then_some(None),
-            Scope::RulesOnly => None,
-        }
+        let before = match self.scope {
+            Scope::Recorded(_) => self.recorded?.policy_set_to(&chain.name, policy)?.before,
+            Scope::Marked if decode_mark(&chain.user_data)?.policy? == policy => None,
+            Scope::Marked | Scope::RulesOnly => return None,
+        };
+        Some(before.unwrap_or(Policy::Accept))
     }
 
     /// The policy that a chain goes back to, if it changes.
@@ -210,11 +212,11 @@ impl<'a, 't> Retiring<'a, 't> {
         if wanted || self.strangers {
             return None;
         }
-        let before = self.found(chain)?;
+        let before = self.before(chain)?;
         let others = self.scene.others(self.table);
         let held = others.filter_map(|(made_at, table)| Some((made_at, table.policy(&chain.name)?.set)));
         let latest = held.max_by_key(|(made_at, _)| *made_at).map(|(_, policy)| policy);
-        let back = latest.or(before).unwrap_or(Policy::Accept);
+        let back = latest.unwrap_or(before);
         (chain.policy != Some(back)).then_some(back)
     }
 

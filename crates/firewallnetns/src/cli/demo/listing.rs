@@ -59,8 +59,10 @@ fn output(container: &TargetNetns, program: &Path, arguments: &[&str]) -> Option
 }
 
 fn recorded_rules(state_dir: &Path, family: Family) -> Result<Listing, DemoError> {
-    let states = StateDir::new(state_dir).all().map_err(DemoError::State)?;
-    let records: Vec<Record> = states.into_iter().map(|state| state.record).collect();
+    let states = StateDir::new(state_dir).each().map_err(DemoError::State)?;
+    let states: Result<Vec<_>, _> = states.into_iter().collect();
+    let records: Vec<Record> =
+        states.map_err(DemoError::State)?.into_iter().map(|state| state.record).collect();
     let name = if family == Family::Ipv4 { "iptables" } else { "ip6tables" };
     let title = format!("rules, as `{name} -S` (which is not installed) would list them");
     Ok(Listing { title, text: render_rules(&records, family) })

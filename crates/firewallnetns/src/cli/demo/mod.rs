@@ -19,13 +19,11 @@ use fwn_cni::error::CniError;
 use fwn_cni::exec::ProcessExecutor;
 use fwn_cni::network_list::{ListError, NetworkList};
 use fwn_cni::result::AddResult;
-use fwn_kernel::encode::iptables::{EncodeError, find_programs};
 use fwn_kernel::ipset::{SetClient, SetError};
 use fwn_kernel::netlink::socket::{NetlinkSocket, Protocol, SocketError};
 use fwn_kernel::netns::NetnsError;
 use fwn_kernel::nft::observe::{NftError, observe};
 use fwn_kernel::route::{PrefixError, RouteError, RouteSocket};
-use fwn_plan::config::Engine;
 use fwn_plan::set::{Addresses, Element, Entry, EntryOptions, SetKind};
 use nix::errno::Errno;
 
@@ -39,8 +37,8 @@ use report::Report;
 use stage::{LAN, LAN_ADDRESS, LAN_PREFIX, MASTER, Stage};
 use workspace::{CLOSED_NETWORK, EXAMPLE_NETWORK, Ipam, Workspace};
 
-/// Who encodes the rules: written into the demo's configuration, so that what is said of it is so.
-const ENGINE: Engine = Engine::Iptables;
+/// The example needs nothing but the native engine, and so asks for it.
+const ENGINE: &str = "native";
 /// The set of the example.
 const SET: &str = "blacklistweb";
 /// No plugin here takes longer, unless something hangs.
@@ -83,9 +81,6 @@ enum DemoError {
     /// The address of the link is none.
     #[error("the demo's own address is malformed")]
     Prefix(#[source] PrefixError),
-    /// The programs of the engine are missing.
-    #[error("the engine that encodes the rules is not complete")]
-    Engine(#[source] EncodeError),
     /// The other plugin is missing.
     #[error(
         "the plugin `macvtap` is not in {}; hint: `cargo build` makes it beside this program",
@@ -165,10 +160,7 @@ fn show(environment: Environment<'_>, out: &mut dyn io::Write) -> Result<bool, D
         return Err(DemoError::NotRoot);
     }
     let interrupts = Interrupts::watch()?;
-    if ENGINE == Engine::Iptables {
-        find_programs().map_err(DemoError::Engine)?;
-    }
-    let workspace = Workspace::create(environment, engine_word())?;
+    let workspace = Workspace::create(environment, ENGINE)?;
     let stage = Stage::build()?;
     let mut demo = Demo { interrupts, workspace, stage, report: Report::new(out) };
     demo.introduce()?;
@@ -195,7 +187,8 @@ impl Demo<'_> {
         let host = format!("a namespace of its own: {MASTER} --cable-- {LAN} {LAN_ADDRESS}/{LAN_PREFIX}");
         self.report.fact("host", &host)?;
         self.report.fact("container", &"another one, empty")?;
-        self.report.fact("engine", &engine_words())?;
+        self.report
+            .fact("engine", &"native: rules and sets go to the kernel by netlink, no program is run")?;
         let ipam = match &self.workspace.ipam {
             Ipam::HostLocal(path) => format!("host-local ({})", path.display()),
             Ipam::BuiltIn => "one fixed address, built in: the plugin `host-local` was not found".to_owned(),
@@ -340,25 +333,5 @@ impl Demo<'_> {
         };
         done.map_err(DemoError::IpSet)?;
         Ok(self.report.note(&format!("-- {verb} {SET} {LAN_ADDRESS} --"))?)
-    }
-}
-
-/// [`ENGINE`] as the configuration has it.
-fn engine_word() -> &'static str {
-    match ENGINE {
-        Engine::Auto => "auto",
-        Engine::Native => "native",
-        Engine::Iptables => "iptables",
-    }
-}
-
-/// [`ENGINE`] for people.
-fn engine_words() -> &'static str {
-    match ENGINE {
-        Engine::Auto => "auto: native, and `iptables-nft-restore` for rules that native does not encode",
-        Engine::Native => "native: rules and sets go to the kernel by netlink, no program is run",
-        Engine::Iptables => {
-            "iptables: `iptables-nft-restore` encodes the rules, they go to the kernel by netlink"
-        }
     }
 }
