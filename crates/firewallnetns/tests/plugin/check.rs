@@ -140,7 +140,10 @@ fn rules_between_ours_and_a_closed_policy() {
     let world = World::with_foreign();
     let conf = world.conf(&full());
     world.run("ADD", &conf);
-    world.sandbox.container.sh("iptables -A INPUT -j DROP; iptables -A INPUT -j LOG; iptables -A OUTPUT -j ACCEPT");
+    world
+        .sandbox
+        .container
+        .sh("iptables -A INPUT -j DROP; iptables -A INPUT -j LOG; iptables -A OUTPUT -j ACCEPT");
     world.run("CHECK", &conf);
     world.sandbox.container.sh("ip6tables -A INPUT -s 2001:db8::2 -j ACCEPT; iptables -A INPUT -j theirs");
     let (found, _) = world.refused(101, &world.call("CHECK", &conf));
@@ -165,7 +168,7 @@ fn rules_that_were_saved_and_restored() {
             line.starts_with("-A")
                 || !(line.starts_with('*') || *line == "COMMIT" || line.ends_with(" ACCEPT"))
         };
-        text.lines().filter(says_something).map(|line| format!("{line}\n")).collect::<String>()
+        text.lines().filter(says_something).collect::<Vec<_>>().join("\n")
     };
     let restore = format!("F={}; {RESTORE}", world.path("saved"));
     world.sandbox.container.sh(&restore);

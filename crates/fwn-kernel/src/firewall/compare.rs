@@ -104,7 +104,10 @@ impl fmt::Display for Difference {
                 write!(f, "rule {position} of chain `{chain}` was added later and stands before {before}")?;
             }
             DifferenceKind::BeforePolicy { position } => {
-                write!(f, "rule {position} of chain `{chain}` was added later and accepts before policy DROP")?;
+                write!(
+                    f,
+                    "rule {position} of chain `{chain}` was added later and accepts before policy DROP"
+                )?;
             }
             DifferenceKind::Unknown { position } => {
                 write!(f, "rule {position} of chain `{chain}` is ours, but not on record")?;

@@ -12,7 +12,7 @@ use fwn_plan::netfilter::{Family, Policy};
 use fwn_plan::plan::{Plan, TablePlan};
 
 use super::owner::{OwnerId, decode_mark, decode_owner};
-use super::record::{Record, RecordedTable};
+use super::record::{Record, RecordedPolicy, RecordedTable};
 use crate::nft::decode::decode_jump;
 use crate::nft::observe::{ObservedChain, ObservedRule, ObservedTable, Ruleset};
 use crate::nft::transaction::{Change, Changes};
@@ -193,12 +193,15 @@ impl<'a, 't> Retiring<'a, 't> {
         self.found(chain).is_some()
     }
 
-    /// What the attachment knows of the policy that a chain has: what it was before.
-    fn found(&self, chain: &ObservedChain) -> Option<Option<Policy>> {
+    /// What the attachment knows of the policy that a chain has.
+    fn found(&self, chain: &ObservedChain) -> Option<RecordedPolicy> {
         let policy = chain.policy?;
         match self.scope {
-            Scope::Recorded(_) => self.recorded?.policy_set_to(&chain.name, policy).map(|found| found.before),
-            Scope::Marked => (decode_mark(&chain.user_data)?.policy? == policy).then_some(None),
+            Scope::Recorded(_) => self.recorded?.policy_set_to(&chain.name, policy).cloned(),
+            Scope::Marked => {
+                let marked = decode_mark(&chain.user_data)?.policy? == policy;
+                marked.then(|| RecordedPolicy { chain: chain.name.clone(), set: policy, before: None })
+            }
             Scope::RulesOnly => None,
         }
     }
@@ -210,7 +213,7 @@ impl<'a, 't> Retiring<'a, 't> {
         if wanted || self.strangers {
             return None;
         }
-        let before = self.found(chain)?;
+        let before = self.found(chain)?.before;
         let others = self.scene.others(self.table);
         let held = others.filter_map(|(made_at, table)| Some((made_at, table.policy(&chain.name)?.set)));
         let latest = held.max_by_key(|(made_at, _)| *made_at).map(|(_, policy)| policy);
