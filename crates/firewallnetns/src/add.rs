@@ -45,6 +45,7 @@ pub fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
         plan: &plan,
         attachment: &call.attachment,
         engine: call.settings.engine,
+        databases: &call.databases,
         previous: previous.as_ref().map(|state| &state.record),
         siblings: &siblings.into_iter().map(|state| state.record).collect::<Vec<_>>(),
     };

@@ -6,10 +6,14 @@ use fwn_cni::result::AddResult;
 use fwn_kernel::netns::TargetNetns;
 use fwn_plan::plan::Attachment;
 
+use crate::databases::HostDatabases;
 use crate::failure::Failure;
 use crate::persist::{PersistDir, container_name};
 use crate::settings::Settings;
 use crate::state::StateDir;
+
+/// Folder of the host's databases.
+const ETC: &str = "/etc";
 
 /// A call, its own keys read and its log started.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub struct Call<'a> {
     pub states: StateDir,
     /// Where its sets are saved.
     pub persist: PersistDir,
+    /// The host's names for numbers.
+    pub databases: HostDatabases,
 }
 
 impl<'a> Call<'a> {
@@ -49,7 +55,7 @@ impl<'a> Call<'a> {
         let states = StateDir::new(&settings.state_dir);
         let persist =
             PersistDir::new(&settings.persist_dir, &attachment.network, &container_name(invocation));
-        Self { invocation, settings, attachment, states, persist }
+        Self { invocation, settings, attachment, states, persist, databases: HostDatabases::new(ETC) }
     }
 
     /// As [`Call::new`], for commands that must clean up also where the configuration has become unreadable: then
@@ -67,7 +73,14 @@ impl<'a> Call<'a> {
     pub fn about(&self, attachment: Attachment) -> Self {
         let persist = PersistDir::new(&self.settings.persist_dir, &attachment.network, &attachment.container);
         let settings = Settings::folders_of(&self.invocation.conf.text);
-        Self { invocation: self.invocation, settings, attachment, states: self.states.clone(), persist }
+        Self {
+            invocation: self.invocation,
+            settings,
+            attachment,
+            states: self.states.clone(),
+            persist,
+            databases: HostDatabases::new(ETC),
+        }
     }
 
     /// The namespace that `CNI_NETNS` names, if there still is one that may be touched.

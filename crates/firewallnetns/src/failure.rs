@@ -3,10 +3,11 @@
 use std::error::Error;
 
 use fwn_cni::error::{CniError, ErrorCode};
-use fwn_kernel::encode::plan::{EncodePlanError, RefusedRule};
+use fwn_kernel::encode::plan::EncodePlanError;
 use fwn_kernel::firewall::FirewallError;
 use fwn_kernel::firewall::apply::ApplyError;
 use fwn_kernel::netns::NetnsError;
+use fwn_kernel::nft::transaction::{CommitError, Refusal};
 use fwn_plan::origin::Origin;
 use fwn_plan::problem::{Problem, Problems, render_problems};
 use fwn_plan::ruleset::RuleSet;
@@ -66,9 +67,14 @@ impl From<Failure> for CniError {
             Failure::State(error) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Persist(error) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Apply(ApplyError::Netns(error)) => Failure::Netns(error).into(),
-            // it is the configuration that is wrong, whoever found it out
-            Failure::Apply(ApplyError::Encode(EncodePlanError::Refused(rules))) => {
-                Failure::Configuration(refused(rules)).into()
+            // what no engine takes is wrong with the configuration
+            Failure::Apply(ApplyError::Encode(EncodePlanError::Rules(problems))) => {
+                Failure::Configuration(problems).into()
+            }
+            Failure::Apply(ApplyError::Firewall(FirewallError::Commit(CommitError::Refused(refusals))))
+                if refusals.iter().all(|refusal| refusal.origin.is_some()) =>
+            {
+                Failure::Configuration(refused(refusals)).into()
             }
             Failure::Apply(
                 error @ (ApplyError::Journal(_) | ApplyError::Firewall(FirewallError::Journal(_))),
@@ -78,9 +84,13 @@ impl From<Failure> for CniError {
     }
 }
 
-/// Rules that an engine refuses, as problems of the configuration.
-pub(crate) fn refused(rules: Vec<RefusedRule>) -> Problems {
-    Problems(rules.into_iter().map(|rule| Problem::new(rule.origin, rule.message)).collect())
+/// What the kernel refuses of the configuration.
+fn refused(refusals: Vec<Refusal>) -> Problems {
+    let problem = |refusal: Refusal| {
+        let message = refusal.words();
+        refusal.origin.map(|origin| Problem { origin, message, hint: refusal.hint.map(str::to_owned) })
+    };
+    Problems(refusals.into_iter().filter_map(problem).collect())
 }
 
 /// Every place where a name is written that has no addresses.
@@ -113,7 +123,7 @@ fn first_lines(problems: &Problems) -> String {
 }
 
 /// The error and what it came from.
-fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fwn_cni::result::AddResult;
+use fwn_kernel::encode::native::NativeContext;
 use fwn_kernel::encode::plan::{EncodePlanError, encode_plan};
+use fwn_kernel::encode::scratch_sets::make_scratch_sets;
 use fwn_kernel::netns::available_families;
-use fwn_plan::config::{Engine, Section, Text, parse_fw};
+use fwn_plan::config::{Section, Text, parse_fw};
 use fwn_plan::decide::{Facts, decide};
 use fwn_plan::expand::Variables;
 use fwn_plan::origin::Source;
@@ -15,8 +17,7 @@ use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput, Services, expand_tex
 
 use crate::call::Call;
 use crate::data_dir::{DataDir, DataError, read_path};
-use crate::databases::HostDatabases;
-use crate::failure::{Failure, refused};
+use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::variables;
 
@@ -39,7 +40,7 @@ pub fn gather(
 ) -> Result<RuleSet, Failure> {
     let (ruleset, mut problems) = gather_partly(call, result, environment)?;
     if !problems.0.is_empty() {
-        problems.extend(refusals(ruleset, call.settings.engine));
+        problems.extend(refusals(ruleset, call));
         return Err(Failure::Configuration(problems));
     }
     Ok(ruleset)
@@ -80,12 +81,11 @@ pub fn gather_partly(
 
     let repetitions =
         Repetitions { port_mappings, ips: variables::addresses(result, &call.attachment.interface) };
-    let databases = HostDatabases::new("/etc");
-    let (mut ruleset, more) = RuleSet::build_partly(&sections, &all, &repetitions, &databases);
+    let (mut ruleset, more) = RuleSet::build_partly(&sections, &all, &repetitions, &call.databases);
     problems.extend(more);
     for set in ruleset.sets.iter_mut().filter(|set| set.persist()) {
         if let Some(saved) = call.persist.load(set.name()).map_err(Failure::Persist)? {
-            problems.extend(set.load(&saved, &Services(&databases)).err().unwrap_or_default());
+            problems.extend(set.load(&saved, &Services(&call.databases)).err().unwrap_or_default());
         }
     }
     Ok((ruleset, problems))
@@ -93,7 +93,7 @@ pub fn gather_partly(
 
 /// What the engine refuses of a rule set that is wrong elsewhere already, so that all bad rules are named in one go.
 /// Rules for which names would have to be resolved are left for the next time.
-fn refusals(mut ruleset: RuleSet, engine: Engine) -> Problems {
+fn refusals(mut ruleset: RuleSet, call: &Call<'_>) -> Problems {
     ruleset.rules.retain(|rule| rule.parsed.host_names().next().is_none());
     ruleset.sets.clear();
     let used: BTreeSet<_> =
@@ -104,10 +104,13 @@ fn refusals(mut ruleset: RuleSet, engine: Engine) -> Problems {
         Ok(plan) => plan,
         Err(problems) => return problems,
     };
-    match encode_plan(&plan, engine, &(0..).zip(used).map(|(index, name)| (name, index)).collect()) {
-        Err(EncodePlanError::Refused(rules)) => refused(rules),
+    let indexes: BTreeMap<String, u16> = used.into_iter().zip(0..).collect();
+    let context = NativeContext { databases: &call.databases, set_index: &|name| indexes.get(name).copied() };
+    let prepare = || make_scratch_sets(&indexes).map_err(Into::into);
+    match encode_plan(&plan, call.settings.engine, &context, &prepare) {
+        Err(EncodePlanError::Rules(problems)) => problems,
         // it will be said once the rest is right
-        Ok(_) | Err(EncodePlanError::Engine(_)) => Problems::default(),
+        Ok(_) | Err(EncodePlanError::Iptables { .. }) => Problems::default(),
     }
 }
 

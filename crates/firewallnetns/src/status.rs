@@ -4,6 +4,7 @@ use fwn_cni::error::{CniError, ErrorCode};
 use fwn_cni::invocation::Invocation;
 use fwn_kernel::encode::iptables::find_programs;
 use fwn_kernel::nft::observe::probe;
+use fwn_plan::config::Engine;
 
 use crate::call::Call;
 use crate::failure::Failure;
@@ -19,7 +20,9 @@ pub fn status(invocation: &Invocation) -> Result<(), CniError> {
     if let Err(error) = probe() {
         lines.push(format!("the kernel's nf_tables cannot be used: {error}"));
     }
-    if let Err(error) = find_programs() {
+    if call.settings.engine == Engine::Iptables
+        && let Err(error) = find_programs()
+    {
         lines.push(error.to_string());
     }
     if let Err(error) = call.states.create() {

@@ -7,6 +7,7 @@
 pub mod config;
 pub mod decide;
 pub mod expand;
+mod jumps;
 pub mod nearest;
 pub mod netfilter;
 pub mod origin;

@@ -88,6 +88,18 @@ impl Families {
     }
 }
 
+impl fmt::Display for Families {
+    /// For messages: `IPv4`, `IPv6`, `IPv4 and IPv6`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.ipv4, self.ipv6) {
+            (true, true) => "IPv4 and IPv6",
+            (true, false) => "IPv4",
+            (false, true) => "IPv6",
+            (false, false) => "no family",
+        })
+    }
+}
+
 impl From<Option<Family>> for Families {
     /// A `family` key: absent means both.
     fn from(family: Option<Family>) -> Self {

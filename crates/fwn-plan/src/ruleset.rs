@@ -1,21 +1,21 @@
 //! All sections merged in order: variables expanded, repetitions unrolled, words of rules checked. Every item keeps
 //! its origin. Nothing is decided yet: which families, which addresses a name has, what is final.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::config::{ChainConf, ForEach, Placement, PolicyConf, RuleConf, Section, SetConf, Text};
-use crate::expand::{ExpandError, Variables, expand};
+use crate::expand::{ExpandError, Expanded, Variables, expand, expand_entry};
 use crate::nearest::nearest;
 use crate::netfilter::{Families, Family, Hook, Policy, Table};
 use crate::origin::Origin;
 use crate::problem::{Problem, Problems};
-use crate::rule::RuleProblem;
 use crate::rule::databases::Databases;
 use crate::rule::extensions::target_names;
 use crate::rule::lex::parse_words;
 use crate::rule::parse::{ParsedRule, chain_name_problem, check_chain, parse_rule};
+use crate::rule::{RuleProblem, Value};
 use crate::set::{ServiceNames, SetDraft, SetInput, parse_set};
 
 /// A section with the texts of the files that its sets name.
@@ -58,6 +58,9 @@ pub struct RuleSet {
     pub policies: Vec<PolicyItem>,
     /// Rules.
     pub rules: Vec<RuleItem>,
+    /// Where in `sets` the set of a name stands: with thousands of sets and rules, nothing may search.
+    set_index: HashMap<String, usize>,
+    chain_index: HashSet<(Table, String)>,
 }
 
 /// A user chain to create, in both families.
@@ -129,13 +132,14 @@ impl RuleSet {
     ) -> (Self, Problems) {
         let mut ruleset = Self::default();
         let mut problems = Problems::default();
+        // a rule may name a chain that a later section creates
+        for chain in sections.iter().flat_map(|input| &input.section.chains) {
+            problems.collect(ruleset.add_chain(chain, variables));
+        }
         for input in sections {
             for (index, set) in input.section.sets.iter().enumerate() {
                 let file = input.set_files.get(index).and_then(Option::as_ref);
                 problems.collect(ruleset.add_set(set, file, variables, databases));
-            }
-            for chain in &input.section.chains {
-                problems.collect(ruleset.add_chain(chain, variables));
             }
             for policy in &input.section.policies {
                 problems.collect(ruleset.add_policy(policy, variables));
@@ -144,7 +148,6 @@ impl RuleSet {
                 problems.collect(ruleset.add_rule(rule, variables, repetitions, databases));
             }
         }
-        ruleset.check_chains(&mut problems);
         (ruleset, problems)
     }
 
@@ -155,10 +158,16 @@ impl RuleSet {
         in_rules.chain(in_sets).map(str::to_owned).collect()
     }
 
-    /// Every set that a rule uses and no section makes.
+    /// Every set that a rule or another set uses and no section makes.
     pub fn foreign_sets(&self) -> BTreeSet<&str> {
-        let used = self.rules.iter().flat_map(|rule| &rule.parsed.sets).map(|set| set.name.text.as_str());
-        used.filter(|name| !self.sets.iter().any(|set| set.name() == *name)).collect()
+        let in_rules = self.rules.iter().flat_map(|rule| &rule.parsed.sets).map(|set| set.name.text.as_str());
+        let used = in_rules.chain(self.sets.iter().flat_map(SetDraft::members));
+        used.filter(|name| self.set(name).is_none()).collect()
+    }
+
+    /// The set of this name that a section makes.
+    pub fn set(&self, name: &str) -> Option<&SetDraft> {
+        self.set_index.get(name).and_then(|index| self.sets.get(*index))
     }
 
     fn add_set(
@@ -176,7 +185,11 @@ impl RuleSet {
         let name = expanded(&conf.set);
         let hashtype = expanded(&conf.hashtype);
         let options: Vec<_> = conf.options.iter().map(|(key, text)| (*key, expanded(text))).collect();
-        let entries: Vec<_> = conf.entries.iter().map(expanded).collect();
+        let mut entries = Vec::with_capacity(conf.entries.len());
+        for text in &conf.entries {
+            let value = problems.collect(expand_with(expand_entry, text, variables));
+            entries.push(Text { value: value.unwrap_or_default(), origin: text.origin.clone() });
+        }
         problems.finish(())?;
         let input = SetInput {
             origin: &conf.origin,
@@ -190,11 +203,12 @@ impl RuleSet {
         if let Some(file) = file {
             set.load(file, &Services(databases))?;
         }
-        if let Some(first) = self.sets.iter().find(|other| other.name() == set.name()) {
+        if let Some(first) = self.set(set.name()) {
             let message = format!("set `{}` is asked for twice", set.name());
             let hint = format!("first at {}", first.origin());
             return Err(Problem::new(conf.set.origin.clone(), message).hint(hint).into());
         }
+        self.set_index.insert(set.name().to_owned(), self.sets.len());
         self.sets.push(set);
         Ok(())
     }
@@ -205,15 +219,16 @@ impl RuleSet {
         let table = problems.collect(table_of(conf.table.as_ref(), variables)).unwrap_or(Table::Filter);
         problems.finish(())?;
         let origin = conf.chain.origin.clone();
-        if table.builtin(&name).is_some() {
-            let message = format!("chain `{name}` is built into table `{table}` and needs not be created");
+        // those of other tables too: no rule could jump to such a chain
+        if let Some(table) = Table::ALL.into_iter().find(|table| table.builtin(&name).is_some()) {
+            let message = format!("chain `{name}` is built into table `{table}`, it cannot be created");
             return Err(Problem::new(origin, message).into());
         }
         if let Some(message) = chain_name_problem(&name) {
             return Err(Problem::new(origin, message).into());
         }
         // two sections may want the same chain
-        if !self.chains.iter().any(|chain| chain.table == table && chain.name == name) {
+        if self.chain_index.insert((table, name.clone())) {
             self.chains.push(UserChain { table, name, origin });
         }
         Ok(())
@@ -302,13 +317,19 @@ impl RuleSet {
         databases: &dyn Databases,
     ) -> Result<(), Problems> {
         let mut problems = Problems::default();
-        let chain = problems.collect(expand_text(&conf.chain, variables)).unwrap_or_default();
+        let chain = problems.collect(expand_text(&conf.chain, variables));
         let table = problems.collect(table_of(conf.table.as_ref(), variables));
+        if let (Some(chain), Some(table)) = (&chain, table) {
+            problems.extend(self.check_chain_of_rule(&conf.chain.origin, chain, table));
+        }
         let words = parse_words(&conf.rule.value, variables);
         let parsed = words.and_then(|words| parse_rule(&words, databases));
         let parsed = problems.collect(parsed.map_err(|all| rule_problems(&conf.rule, all)));
-        let (Some(table), Some(parsed)) = (table, parsed) else { return problems.finish(()) };
+        let (Some(chain), Some(table), Some(parsed)) = (chain, table, parsed) else {
+            return problems.finish(());
+        };
         problems.extend(rule_problems(&conf.rule, check_chain(&parsed, table.builtin(&chain))));
+        problems.extend(self.check_jump(&conf.rule.origin, &parsed, table));
         let item = RuleItem {
             table,
             chain,
@@ -322,37 +343,47 @@ impl RuleSet {
         problems.finish(())
     }
 
-    fn user_chains(&self, table: Table) -> impl Iterator<Item = &str> {
+    fn has_user_chain(&self, table: Table, name: &str) -> bool {
+        self.chain_index.contains(&(table, name.to_owned()))
+    }
+
+    fn user_chains(&self, table: Table) -> impl Iterator<Item = &str> + Clone {
         self.chains.iter().filter(move |chain| chain.table == table).map(|chain| chain.name.as_str())
     }
 
-    /// Rules stand in, and jump to, chains that exist.
-    fn check_chains(&self, problems: &mut Problems) {
-        for rule in &self.rules {
-            let table = rule.table;
-            if table.builtin(&rule.chain).is_none() && !self.user_chains(table).any(|name| name == rule.chain)
-            {
-                let message = format!("chain `{}` does not exist in table `{table}`", rule.chain);
-                let mut known: Vec<&str> = self.user_chains(table).collect();
-                for hook in table.hooks() {
-                    known.push(hook.chain());
-                }
-                problems.push(with_nearest(Problem::new(rule.origin.clone(), message), &rule.chain, known));
-            }
-            let Some(jump) = rule.parsed.chain() else { continue };
-            let origin = rule.origin.with_span(jump.span.clone());
-            if table.builtin(&jump.text).is_some() {
-                let message = format!("`{}` is a built-in chain: no rule can jump to it", jump.text);
-                problems.push(Problem::new(origin, message));
-            } else if !self.user_chains(table).any(|name| name == jump.text) {
-                let message = format!("`{}` is neither a target nor a chain of table `{table}`", jump.text);
-                let mut known: Vec<&str> = self.user_chains(table).collect();
-                for name in target_names() {
-                    known.push(name);
-                }
-                problems.push(with_nearest(Problem::new(origin, message), &jump.text, known));
-            }
+    /// A rule stands in a chain that exists.
+    fn check_chain_of_rule(&self, origin: &Origin, chain: &str, table: Table) -> Problems {
+        if table.builtin(chain).is_some() || self.has_user_chain(table, chain) {
+            return Problems::default();
         }
+        let built_in = table.hooks().iter().map(|hook| hook.chain());
+        let hint = match nearest(chain, built_in.clone().chain(self.user_chains(table))) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "the table has {}, and those that `chains` makes",
+                built_in.collect::<Vec<_>>().join(", ")
+            ),
+        };
+        let message = format!("chain `{chain}` does not exist in table `{table}`");
+        Problem::new(origin.clone(), message).hint(hint).into()
+    }
+
+    /// A rule jumps to a user chain that exists.
+    fn check_jump(&self, rule: &Origin, parsed: &ParsedRule, table: Table) -> Problems {
+        let Some(Value { text: name, span }) = parsed.chain() else { return Problems::default() };
+        if self.has_user_chain(table, name) {
+            return Problems::default();
+        }
+        let mut known: Vec<&str> = self.user_chains(table).collect();
+        for target in target_names() {
+            known.push(target);
+        }
+        let hint = match nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "an element of `chains` makes a chain".to_owned(),
+        };
+        let message = format!("`{name}` is neither a target nor a chain of table `{table}`");
+        Problem::new(rule.with_span(span.clone()), message).hint(hint).into()
     }
 }
 
@@ -370,6 +401,14 @@ impl ServiceNames for Services<'_> {
 /// # Errors
 /// The expansion's, at its place.
 pub fn expand_text(text: &Text, variables: &Variables) -> Result<String, Problems> {
+    expand_with(expand, text, variables)
+}
+
+fn expand_with(
+    expand: fn(&str, &Variables) -> Result<Expanded, ExpandError>,
+    text: &Text,
+    variables: &Variables,
+) -> Result<String, Problems> {
     let problem = |error: ExpandError| placed(&text.origin, error.span, error.message, error.hint);
     expand(&text.value, variables).map(|expanded| expanded.text).map_err(|error| problem(error).into())
 }

@@ -42,10 +42,17 @@ fn a_state_folder_that_cannot_be_written() {
     world.run("DEL", &conf);
 }
 
+/// Everything, encoded by iptables.
+fn by_iptables() -> Value {
+    let mut conf = full();
+    conf["engine"] = json!("iptables");
+    conf
+}
+
 #[test]
 fn programs_that_are_missing() {
     let world = World::with_foreign();
-    let (found, _) = world.refused(100, &without_programs(&world, "ADD", &world.conf(&full())));
+    let (found, _) = world.refused(100, &without_programs(&world, "ADD", &world.conf(&by_iptables())));
     assert!(found.contains("`iptables-nft-restore` is not in /usr/sbin, "), "{found}");
     // what needs none works
     let before = world.container();
@@ -78,7 +85,7 @@ fn with_program<'a>(world: &'a World, script: &str, conf: &Value) -> PluginCall<
 #[test]
 fn programs_that_fail() {
     let world = World::with_foreign();
-    let conf = world.conf(&full());
+    let conf = world.conf(&by_iptables());
     let real = world.path("xtables-nft-multi");
     fs::copy("/usr/sbin/xtables-nft-multi", &real).expect("package iptables");
     let half_way = format!(

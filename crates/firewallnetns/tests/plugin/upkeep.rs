@@ -115,7 +115,9 @@ fn status_tells_whether_an_add_would_work() {
         let (found, _) = world.refused(code, &world.call("STATUS", &world.conf_of("1.1.0", &more)));
         assert!(found.contains(words), "expected `{words}`, found `{found}`");
     }
-    let (found, _) = world.refused(50, &without_programs(&world, "STATUS", &good));
+    without_programs(&world, "STATUS", &good).run().expect_success();
+    let by_iptables = world.conf_of("1.1.0", &json!({ "engine": "iptables" }));
+    let (found, _) = world.refused(50, &without_programs(&world, "STATUS", &by_iptables));
     assert!(found.starts_with("`iptables-nft-restore` is not in /usr/sbin, "), "{found}");
     assert!(found.contains("install the package `iptables`"), "{found}");
 }

@@ -1,5 +1,5 @@
-//! The firewall of an attachment: what has to be done for it ([`compose`], [`remove`]), what was done ([`record`],
-//! [`owner`]), whether it still holds ([`compare`]); and the short way from there into the kernel. Sets are not
+//! The firewall of an attachment: what has to be done for it ([`mod@compose`], [`mod@remove`]), what was done ([`record`],
+//! [`owner`]), whether it still holds ([`mod@compare`]); and the short way from there into the kernel. Sets are not
 //! looked at here: they must exist before, and outlive, the rules that use them.
 
 pub mod apply;

@@ -24,6 +24,8 @@ const MESSAGE_BYTES: usize = 4096;
 /// And as many messages into one send that the answers fit into a receive buffer of the default size (208 KiB)
 /// even if all of them are refused.
 const SEND_BYTES: usize = 64 * 1024;
+/// Room for those answers where the default is smaller: an answer that does not fit is lost without a sign.
+const RECEIVE_BYTES: usize = 8 * SEND_BYTES;
 
 /// A set with its entries, as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,6 +177,9 @@ impl SetClient {
                         }
                     });
                 })?;
+            }
+            if messages.count() > 1 {
+                self.socket.reserve_receive_buffer(RECEIVE_BYTES);
             }
             let outcome = self.socket.exchange(&mut messages, |_| Ok(()));
             outcome.map_err(|error| {

@@ -232,6 +232,7 @@ mod tests {
         assert_eq!(words(Command::Add, SetKind::BitmapPort, 4352), "it is outside of the set's range");
         assert_eq!(words(Command::Add, SetKind::HashIp, 4352), "the set is full, `maxelem` allows no more");
         assert_eq!(words(Command::Add, SetKind::ListSet, 4353), "a list cannot hold a list");
+        assert_eq!(words(Command::Add, SetKind::ListSet, 4356), "the list is full, `size` allows no more");
         assert_eq!(words(Command::Add, SetKind::ListSet, 4399), "unknown ip_set error 4399");
         assert_eq!(words(Command::Create, SetKind::HashIp, libc::ENOMEM), "Out of memory (ENOMEM)");
         assert_eq!(errno_words(Command::Flush, None, 4352), "unknown ip_set error 4352");

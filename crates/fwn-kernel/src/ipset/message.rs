@@ -67,7 +67,7 @@ impl fmt::Display for Command {
             Self::List => "list",
             Self::Add => "add to",
             Self::Delete => "delete from",
-            Self::Test => "test",
+            Self::Test => "test against",
             Self::Header | Self::GetByName => "find",
             Self::Type => "ask for the type of",
         })

@@ -134,18 +134,23 @@ pub struct Refusal {
     pub hint: Option<&'static str>,
 }
 
+impl Refusal {
+    /// What was refused and why, without place and hint.
+    pub fn words(&self) -> String {
+        let step = if self.step.is_empty() { "the batch" } else { &self.step };
+        let errno = Errno::from_raw(self.errno);
+        let text = self.text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+        format!("the kernel refused {step}: {} ({errno:?}){text}", errno.desc())
+    }
+}
+
 impl fmt::Display for Refusal {
     /// `web.fw: rules[2].rule: the kernel refused adding a rule to ...: No such file or directory (ENOENT)`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(origin) = &self.origin {
             write!(f, "{origin}: ")?;
         }
-        let step = if self.step.is_empty() { "the batch" } else { &self.step };
-        let errno = Errno::from_raw(self.errno);
-        write!(f, "the kernel refused {step}: {} ({errno:?})", errno.desc())?;
-        if let Some(text) = &self.text {
-            write!(f, ": {text}")?;
-        }
+        f.write_str(&self.words())?;
         match self.hint {
             Some(hint) => write!(f, "; hint: {hint}"),
             None => Ok(()),

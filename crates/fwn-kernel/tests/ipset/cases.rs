@@ -204,6 +204,8 @@ pub(crate) fn all_cases(kinds: &[SetKind]) -> Vec<Case> {
     for name in ["member1", "member2", "member3", "member4"] {
         cases.push(Case::new(name, "hash:ip", &[("initval", "1")], &[]));
     }
+    let unaligned = [("range", "10.0.0.5-10.0.255.7"), ("netmask", "24")];
+    cases.push(Case::new("unaligned", "bitmap:ip", &unaligned, &["10.0.3.9", "10.0.0.0"]));
     for kind in kinds.iter().copied() {
         for family in families(kind) {
             let ipv6 = family == Some("inet6");

@@ -10,12 +10,13 @@ pub mod extensions;
 pub mod lex;
 pub mod parse;
 pub mod render;
+pub mod typed;
 
 /// Bytes of the rule text as written, before expansion.
 pub type Span = Range<usize>;
 
 /// A value and whether a `!` stood before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Negatable<T> {
     /// Whether it is negated.
     pub negated: bool,

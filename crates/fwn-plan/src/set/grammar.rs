@@ -11,6 +11,7 @@ use super::number::parse_number;
 use super::options::{CreateOptions, TIMEOUT_MAX, prefix_max};
 use super::protocol::{self, ICMP, ICMPV6, ServiceNames, TCP, UDP};
 use super::template::{EntryTemplate, HostUse};
+use super::words::{Word, is_host_name, split_range, split_words, unbracket};
 use crate::nearest::nearest;
 use crate::netfilter::{Family, INTERFACE_NAME_MAX, SET_NAME_MAX};
 
@@ -75,23 +76,6 @@ pub struct Grammar<'a> {
 }
 
 type Span = Range<usize>;
-
-/// One blank-separated word, quotes taken off.
-pub(super) struct Word {
-    pub(super) text: String,
-    pub(super) span: Span,
-}
-
-impl Word {
-    /// Where bytes of the text stand; all of the word where quotes shift them.
-    fn part(&self, part: Span) -> Span {
-        if self.text.len() == self.span.len() {
-            self.span.start + part.start..self.span.start + part.end
-        } else {
-            self.span.clone()
-        }
-    }
-}
 
 impl Grammar<'_> {
     /// Reads one entry with its options.
@@ -433,59 +417,8 @@ impl Grammar<'_> {
     }
 }
 
-/// Splits at blanks, double quotes keep blanks; no escapes, as in ipset.
-pub(super) fn split_words(text: &str) -> Result<Vec<Word>, EntryError> {
-    let mut words = Vec::new();
-    let mut word: Option<Word> = None;
-    let mut quoted_at = None;
-    for (at, c) in text.char_indices() {
-        if quoted_at.is_none() && c.is_ascii_whitespace() {
-            words.extend(word.take());
-            continue;
-        }
-        let current = word.get_or_insert_with(|| Word { text: String::new(), span: at..at });
-        current.span.end = at + c.len_utf8();
-        if c == '"' {
-            quoted_at = if quoted_at.is_some() { None } else { Some(at) };
-        } else {
-            current.text.push(c);
-        }
-    }
-    if let Some(at) = quoted_at {
-        return Err(EntryError::new(&(at..text.len()), "a quote is not closed"));
-    }
-    words.extend(word);
-    Ok(words)
-}
-
-/// The two sides of a range; brackets keep dashes.
-fn split_range(text: &str) -> Option<(&str, &str)> {
-    let from = if text.starts_with('[') { text.find(']')? } else { 0 };
-    let dash = from + text.get(from..)?.find('-')?;
-    let (left, right) = (text.get(..dash)?, text.get(dash + 1..)?);
-    (!left.is_empty() && !right.is_empty()).then_some((left, right))
-}
-
-fn unbracket(text: &str) -> &str {
-    text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text)
-}
-
 fn literal(text: &str) -> Option<IpAddr> {
     unbracket(text).parse().ok()
-}
-
-/// Whether the resolver may be asked for it. A name whose last label is a number is a misspelt address.
-fn is_host_name(text: &str) -> bool {
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let label_ok = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    let last = name.rsplit('.').next().unwrap_or_default();
-    name.len() <= 253 && name.split('.').all(label_ok) && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn number(text: &str, span: &Span, max: u64) -> Result<u64, EntryError> {

@@ -5,11 +5,13 @@
 pub mod entry;
 pub mod grammar;
 pub mod kind;
+mod members;
 pub mod number;
 pub mod options;
 pub mod protocol;
 pub mod save;
 pub mod template;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,6 +21,8 @@ use std::sync::Arc;
 pub use entry::{Addresses, Element, Entry, EntryOptions, ListPlace, Port};
 pub use grammar::{EntryError, Grammar, Verb, check_set_name};
 pub use kind::{Dimension, SetKind};
+pub use members::arrange_sets;
+pub(crate) use members::no_such_set;
 pub use options::{BitmapRange, CreateKey, CreateOptions};
 pub use protocol::{NumbersOnly, ServiceNames};
 pub use save::{render_add, render_create};
@@ -210,6 +214,11 @@ impl SetDraft {
         self.entries.iter().flat_map(|(template, _)| template.host_names())
     }
 
+    /// The sets that it holds or names, if it is a `list:set`.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter_map(|(template, _)| template.literal()).flat_map(members::named)
+    }
+
     /// Adds the entries of a file: what `ipset save` prints, or one entry a line; `#` comments and blank lines.
     ///
     /// # Errors
@@ -243,15 +252,7 @@ impl SetDraft {
 impl SetSpec {
     /// The sets that it refers to: those in it, if it is a `list:set`. They have to be made before it.
     pub fn members(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().flat_map(|entry| &entry.entry.elements).flat_map(|element| match element {
-            Element::Set { name, place } => {
-                let other = place.as_ref().map(|place| match place {
-                    ListPlace::Before(other) | ListPlace::After(other) => other.as_str(),
-                });
-                [Some(name.as_str()), other].into_iter().flatten()
-            }
-            _ => [None, None].into_iter().flatten(),
-        })
+        self.entries.iter().flat_map(|entry| members::named(&entry.entry))
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::SetSpec;
 use super::entry::Entry;
-use super::grammar::{EntryError, Grammar, Verb, Word, split_words};
+use super::grammar::{EntryError, Grammar, Verb};
 use super::kind::SetKind;
 use super::options::{CreateKey, CreateOptions, parse_family};
 use super::protocol::ServiceNames;
 use super::template::EntryTemplate;
+use super::words::{Word, split_words};
 use crate::netfilter::Family;
 use crate::origin::{Origin, Source};
 use crate::problem::{Problem, Problems};

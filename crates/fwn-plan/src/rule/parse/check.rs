@@ -6,7 +6,7 @@ use super::super::extensions::{Content, Kind};
 use super::super::{RuleProblem, Span, Target};
 use super::lookup::PROTOCOLS;
 use super::{Hosts, Loaded, ParsedRule, Parser, SetUse, one_of};
-use crate::netfilter::{Families, Family, Hook};
+use crate::netfilter::Hook;
 
 /// Whether the chain has what the rule asks for: packets come in by no interface in OUTPUT and POSTROUTING, and
 /// leave by none in PREROUTING and INPUT. `hook` is `None` for a user chain, where iptables does not look.
@@ -25,16 +25,11 @@ pub fn check_chain(rule: &ParsedRule, hook: Option<Hook>) -> Vec<RuleProblem> {
     span.iter().map(problem).collect()
 }
 
-/// `IPv4`, `IPv6`.
-pub(super) fn family_name(families: Families) -> &'static str {
-    if families.contains(Family::Ipv4) { "IPv4" } else { "IPv6" }
-}
-
 impl Parser<'_> {
     pub(super) fn finish(mut self) -> Result<ParsedRule, Vec<RuleProblem>> {
         for loaded in std::mem::take(&mut self.loaded) {
             self.check_protocol(&loaded);
-            if !loaded.broken && !self.unknown_match {
+            if !loaded.broken && !self.unknown_owner {
                 self.check_options(&loaded);
             }
             self.note_sets(&loaded);
@@ -126,9 +121,7 @@ impl Parser<'_> {
                 .bound
                 .iter()
                 .find(|(families, _)| !families.contains(network.family()))
-                .map_or_else(String::new, |(families, words)| {
-                    format!(": `{words}` is {} only", family_name(*families))
-                });
+                .map_or_else(String::new, |(families, words)| format!(": `{words}` is {families} only"));
             self.problem(list.span.clone(), format!("`{host}` can never match{because}"), None);
         }
     }
