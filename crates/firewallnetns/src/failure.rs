@@ -60,6 +60,10 @@ impl From<Failure> for CniError {
                 }
                 Self::new(code, first_lines(&problems)).with_details(render_problems(&problems))
             }
+            Failure::State(error @ StateError::Damaged { .. }) => {
+                let hint = "a DEL of its attachment removes it, with what it made; then ADD again";
+                Self::new(ErrorCode::Io, with_causes(&error)).with_details(hint)
+            }
             Failure::State(error) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Persist(error) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Apply(ApplyError::Netns(error)) => Failure::Netns(error).into(),

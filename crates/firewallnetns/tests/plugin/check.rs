@@ -168,7 +168,7 @@ fn rules_that_were_saved_and_restored() {
             line.starts_with("-A")
                 || !(line.starts_with('*') || *line == "COMMIT" || line.ends_with(" ACCEPT"))
         };
-        text.lines().filter(says_something).map(|line| format!("{line}\n")).collect::<String>()
+        text.lines().filter(says_something).collect::<Vec<_>>().join("\n")
     };
     let restore = format!("F={}; {RESTORE}", world.path("saved"));
     world.sandbox.container.sh(&restore);

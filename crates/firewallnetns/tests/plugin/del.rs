@@ -72,7 +72,8 @@ fn with_a_damaged_state_file() {
     for contents in ["", "{", "{}", "\u{0}\u{0}"] {
         world.run("ADD", &conf);
         fs::write(world.state_file(), contents).expect("written");
-        let (message, _) = world.refused(5, &world.call("ADD", &conf));
+        let (message, details) = world.refused(5, &world.call("ADD", &conf));
+        assert!(details.contains("a DEL of its attachment removes it"), "{details}");
         assert!(message.starts_with("state file `") && message.contains("` is damaged"), "{message}");
         let answer = world.call("DEL", &conf).run();
         answer.expect_success();

@@ -1,7 +1,7 @@
 //! Many calls at the same time.
 
 use std::io::Write;
-use std::process::{Child, Output};
+use std::process::Child;
 
 use fwn_testkit::Netns;
 use fwn_testkit::plugin::PluginCall;
@@ -15,10 +15,12 @@ fn start(call: &PluginCall<'_>) -> Child {
     child
 }
 
-fn finish(child: Child) -> Output {
-    let output = child.wait_with_output().expect("the plugin ends");
-    assert!(output.status.success(), "{output:?}");
-    output
+/// Waits for all of them; all must succeed.
+fn finish(children: Vec<Child>) {
+    for child in children {
+        let output = child.wait_with_output().expect("the plugin ends");
+        assert!(output.status.success(), "{output:?}");
+    }
 }
 
 #[test]
@@ -31,11 +33,11 @@ fn adds_for_one_container_at_the_same_time() {
     world.run("DEL", &conf);
     for _ in 0..3 {
         let children: Vec<_> = (0..6).map(|_| start(&world.call("ADD", &conf))).collect();
-        children.into_iter().for_each(|child| drop(finish(child)));
+        finish(children);
         assert_eq!(world.container(), in_force);
         world.run("CHECK", &conf);
         let children: Vec<_> = (0..3).map(|_| start(&world.call("DEL", &conf))).collect();
-        children.into_iter().for_each(|child| drop(finish(child)));
+        finish(children);
         assert_eq!(world.container(), before);
         assert!(world.state_files().is_empty());
     }
@@ -50,7 +52,7 @@ fn adds_and_dels_for_one_container_at_the_same_time() {
         let children: Vec<_> = (0..8)
             .map(|number| start(&world.call(if number % 2 == 0 { "ADD" } else { "DEL" }, &conf)))
             .collect();
-        children.into_iter().for_each(|child| drop(finish(child)));
+        finish(children);
         // whichever came last: it is all or nothing
         if world.container() != before {
             world.run("CHECK", &conf);
@@ -74,7 +76,7 @@ fn fifty_containers_at_the_same_time() {
             start(&call.env("CNI_NETNS", netns.path().display().to_string()))
         };
         let children: Vec<_> = containers.iter().enumerate().map(start).collect();
-        children.into_iter().for_each(|child| drop(finish(child)));
+        finish(children);
     };
     all("ADD");
     assert_eq!(world.state_files().len(), 50);

@@ -67,7 +67,12 @@ fn gc_touches_no_other_namespace_behind_the_path() {
         world.call("ADD", &conf).env("CNI_NETNS", &path).run().expect_success();
         fs::remove_file(&path).expect("removed");
     };
+    // an attachment of the same names is in force there, known to another state folder
     let other = Netns::new();
+    let mut elsewhere = conf.clone();
+    elsewhere["stateDir"] = json!(world.path("elsewhere"));
+    let call = world.call("ADD", &elsewhere).env("CNI_NETNS", other.path().display().to_string());
+    call.run().expect_success();
     for target in [world.sandbox.host.path(), other.path(), "/dev/null".into()] {
         add();
         let before = (world.container(), everything(&other));

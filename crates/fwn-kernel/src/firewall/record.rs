@@ -127,7 +127,8 @@ pub struct RecordedTable {
     pub table: Table,
     /// Whether an attachment made it, and nobody else.
     pub created: bool,
-    /// The greatest handle of a rule of ours: whatever has a greater one came later. 0 until read back.
+    /// The greatest handle of a rule of ours, or of any where there is none of ours: whatever has a greater one came
+    /// later. 0 until read back.
     pub last_handle: u64,
     /// Chains that it uses.
     pub chains: Vec<RecordedChain>,
@@ -225,11 +226,16 @@ impl Record {
             let mut digests = HashMap::new();
             table.last_handle = 0;
             let seen = observed.table(table.family, table.table.name());
-            for rule in seen.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules) {
+            let seen = || seen.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
+            for rule in seen() {
                 if let Some((_, ordinal)) = decode_owner(&rule.user_data).filter(|(id, _)| *id == owner) {
                     table.last_handle = table.last_handle.max(rule.handle);
                     digests.insert(ordinal, digest(&rule.expressions).ok());
                 }
+            }
+            if table.last_handle == 0 {
+                // only policies: what is there now is no later than they are
+                table.last_handle = seen().map(|rule| rule.handle).max().unwrap_or(0);
             }
             for rule in &mut table.rules {
                 rule.digest = digests.get(&rule.ordinal).copied().flatten();
