@@ -208,7 +208,7 @@ pub(super) fn prefix_max(family: Family) -> u8 {
     }
 }
 
-/// The mask of a prefix length, at most [`prefix_max`].
+/// The mask of a prefix length, at most 32 in IPv4 and 128 in IPv6.
 pub fn prefix_mask(family: Family, length: u8) -> IpAddr {
     match family {
         Family::Ipv4 => {
