@@ -3,10 +3,10 @@
 use std::error::Error;
 
 use fwn_cni::error::{CniError, ErrorCode};
-use fwn_kernel::encode::plan::{EncodePlanError, RefusedRule};
+use fwn_kernel::encode::plan::EncodePlanError;
 use fwn_kernel::firewall::apply::ApplyError;
 use fwn_kernel::netns::NetnsError;
-use fwn_plan::problem::{Problem, Problems, render_problems};
+use fwn_plan::problem::{Problems, render_problems};
 
 use crate::persist::PersistError;
 use crate::resolver::{Reason, ResolveError};
@@ -56,9 +56,8 @@ impl From<Failure> for CniError {
             Failure::Persist(error) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Apply(ApplyError::Netns(error)) => Failure::Netns(error).into(),
             // what no engine takes is wrong with the configuration
-            Failure::Apply(ApplyError::Encode(EncodePlanError::Refused(rules))) => {
-                let problem = |rule: RefusedRule| Problem::new(rule.origin, rule.message);
-                Failure::Configuration(Problems(rules.into_iter().map(problem).collect())).into()
+            Failure::Apply(ApplyError::Encode(EncodePlanError::Rules(problems))) => {
+                Failure::Configuration(problems).into()
             }
             Failure::Apply(error) => Self::new(ErrorCode::ApplyFailed, with_causes(&error)),
         }

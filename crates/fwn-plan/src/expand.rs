@@ -60,6 +60,32 @@ impl ExpandError {
 /// The first thing that cannot be expanded: a form that is none of [`FORMS`], a variable that is not set and has
 /// no default, a value that brings a control character or makes the result longer than [`MAX_TEXT`].
 pub fn expand(text: &str, variables: &Variables) -> Result<Expanded, ExpandError> {
+    expand_checked(text, variables, |_, _, _| Ok(()))
+}
+
+/// Expands the text of a set's entry as [`expand`] does, but takes no value that makes another word of it: a
+/// `timeout` or `nomatch` stands in the text, or it is not there. Between double quotes a value may have blanks.
+///
+/// # Errors
+/// As [`expand`]; and a value with a double quote, or with a blank outside of quotes.
+pub fn expand_entry(text: &str, variables: &Variables) -> Result<Expanded, ExpandError> {
+    expand_checked(text, variables, |before, parameter, value| {
+        let quoted = before.matches('"').count() % 2 == 1;
+        if value.contains('"') || (!quoted && value.contains(char::is_whitespace)) {
+            let message = format!("the value of `{}` is more than one word", parameter.name);
+            return Err(ExpandError::new(parameter.span.clone(), message)
+                .hint("options of an entry stand in its text; a value with blanks stands in double quotes"));
+        }
+        Ok(())
+    })
+}
+
+/// Expands, and has each value checked with the text before it.
+fn expand_checked(
+    text: &str,
+    variables: &Variables,
+    check: impl Fn(&str, &Parameter, &str) -> Result<(), ExpandError>,
+) -> Result<Expanded, ExpandError> {
     let template = Parser::new(text).literal_text()?;
     let expanded = template.pieces.iter().any(|piece| matches!(piece, Piece::Parameter { .. }));
     let mut out = Output::text();
@@ -68,6 +94,7 @@ pub fn expand(text: &str, variables: &Variables) -> Result<Expanded, ExpandError
             Piece::Text { text: literal, .. } => out.push(literal, false, &(0..text.len()))?,
             Piece::Parameter { parameter, .. } => {
                 let value = expand_parameter(parameter, variables)?;
+                check(&out.text, parameter, &value)?;
                 out.push(&value, false, &parameter.span)?;
             }
         }

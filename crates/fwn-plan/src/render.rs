@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::config::Placement;
 use crate::netfilter::{Family, Policy};
 use crate::plan::{Plan, RuleOp, TablePlan};
-use crate::rule::render::render_rule;
+use crate::rule::render::{quote, render_rule};
 use crate::set::{render_add, render_create};
 
 /// The rules of one family, as `iptables-restore --noflush` takes them; empty where there is nothing to do.
@@ -14,7 +14,7 @@ pub fn render_restore(plan: &Plan, family: Family) -> String {
     plan.tables.iter().filter(|half| half.family == family).map(render_table).collect()
 }
 
-/// The sets, as `ipset restore` takes them.
+/// The sets, as `ipset -exist restore` takes them: two names may have the same address.
 pub fn render_sets(plan: &Plan) -> String {
     let mut text = String::new();
     for set in &plan.sets {
@@ -30,9 +30,10 @@ pub fn render_sets(plan: &Plan) -> String {
 
 /// A rule with its command: `-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT`.
 pub fn render_rule_op(op: &RuleOp) -> String {
+    let chain = quote(&op.chain);
     let command = match op.placement {
-        Placement::Append => format!("-A {}", op.chain),
-        Placement::Insert(position) => format!("-I {} {position}", op.chain),
+        Placement::Append => format!("-A {chain}"),
+        Placement::Insert(position) => format!("-I {chain} {position}"),
     };
     let rule = render_rule(&op.rule);
     if rule.is_empty() { command } else { format!("{command} {rule}") }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::config::{ChainConf, ForEach, Placement, PolicyConf, RuleConf, Section, SetConf, Text};
-use crate::expand::{ExpandError, Variables, expand};
+use crate::expand::{ExpandError, Expanded, Variables, expand, expand_entry};
 use crate::nearest::nearest;
 use crate::netfilter::{Families, Family, Hook, Policy, Table};
 use crate::origin::Origin;
@@ -166,7 +166,11 @@ impl RuleSet {
         let name = expanded(&conf.set);
         let hashtype = expanded(&conf.hashtype);
         let options: Vec<_> = conf.options.iter().map(|(key, text)| (*key, expanded(text))).collect();
-        let entries: Vec<_> = conf.entries.iter().map(expanded).collect();
+        let mut entries = Vec::with_capacity(conf.entries.len());
+        for text in &conf.entries {
+            let value = problems.collect(expand_with(expand_entry, text, variables));
+            entries.push(Text { value: value.unwrap_or_default(), origin: text.origin.clone() });
+        }
         problems.finish(())?;
         let input = SetInput {
             origin: &conf.origin,
@@ -373,6 +377,14 @@ impl ServiceNames for Services<'_> {
 /// # Errors
 /// The expansion's, at its place.
 pub fn expand_text(text: &Text, variables: &Variables) -> Result<String, Problems> {
+    expand_with(expand, text, variables)
+}
+
+fn expand_with(
+    expand: fn(&str, &Variables) -> Result<Expanded, ExpandError>,
+    text: &Text,
+    variables: &Variables,
+) -> Result<String, Problems> {
     let problem = |error: ExpandError| placed(&text.origin, error.span, error.message, error.hint);
     expand(&text.value, variables).map(|expanded| expanded.text).map_err(|error| problem(error).into())
 }

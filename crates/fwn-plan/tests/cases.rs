@@ -57,9 +57,17 @@ fn plan(case: &Case) -> Result<Plan, Problems> {
     let family = |name: &String| Family::parse(name).expect("`ipv4` or `ipv6`");
     let families =
         case.families.iter().fold(Families::NONE, |all, name| all.or(Families::only(family(name))));
+    // only what the rule set asks for: that has to be enough
+    let mut hosts = case.hosts.clone();
+    hosts.retain(|name, _| ruleset.host_names().contains(name));
     let sets: BTreeMap<_, _> =
         case.sets.iter().map(|(name, family)| (name.clone(), Family::parse(family))).collect();
-    decide(&ruleset, &Facts { families, hosts: case.hosts.clone(), sets })
+    let facts = Facts { families, hosts, sets };
+    let plan = decide(&ruleset, &facts)?;
+    let mut fewer = facts.clone();
+    fewer.sets.retain(|name, _| ruleset.foreign_sets().contains(name.as_str()));
+    assert_eq!(decide(&ruleset, &fewer).as_ref(), Ok(&plan), "case `{}` with the sets asked for", case.name);
+    Ok(plan)
 }
 
 fn read_sections(case: &Case, conf: &NetConf, variables: &Variables) -> Result<Vec<SectionInput>, Problems> {

@@ -4,6 +4,8 @@ pub mod iptables;
 pub mod native;
 pub mod plan;
 mod program;
+pub mod scratch_sets;
+pub mod support;
 #[cfg(test)]
 mod testing;
 

@@ -4,6 +4,7 @@
 mod expression;
 mod info;
 mod matches;
+mod rare;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -72,7 +73,7 @@ pub fn encode_native(
     context: &NativeContext<'_>,
 ) -> Result<EncodedRule, NativeError> {
     let typed = Context { family, protocol: rule.protocol.as_ref(), databases: context.databases };
-    let mut list = Expressions::default();
+    let mut list = Expressions::new();
     encode_header(&mut list, rule, family)?;
     for module in &rule.matches {
         let it = parse_match(module, &typed)?;

@@ -1,151 +1,233 @@
-//! All rules of a plan encoded by the engine that is asked for, each refusal with the place of its rule. Natively as
-//! far as that goes; what has no native form is encoded by iptables.
-
-use std::collections::BTreeMap;
+//! All rules of a plan: natively where there is a form, by iptables where not and the engine allows it. What is
+//! wrong comes out with its place, all of it at once.
 
 use fwn_plan::config::Engine;
-use fwn_plan::netfilter::Family;
 use fwn_plan::origin::Origin;
-use fwn_plan::plan::Plan;
-use fwn_plan::rule::databases::Databases;
-use fwn_plan::set::{CreateOptions, SetKind};
+use fwn_plan::plan::{Plan, RuleOp};
+use fwn_plan::problem::{Problem, Problems};
 
-use super::iptables::{EncodeError, RuleInput, encode_rules, plan_rules};
+use super::iptables::{EncodeError, Prepare, RuleInput, encode_rules, plan_rules};
 use super::native::{NativeContext, NativeError, encode_native};
-use crate::ipset::{SetClient, SetError};
 use crate::nft::EncodedRule;
 
-/// Why the rules of a plan could not be encoded.
+/// The rules of a plan, encoded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EncodedPlan {
+    /// Parallel to the plan's tables, and to the rules of each.
+    pub tables: Vec<Vec<EncodedRule>>,
+    /// How many of the rules iptables encoded; 0 means that no program was started.
+    pub by_iptables: usize,
+}
+
+/// Why a plan was not encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodePlanError {
-    /// Rules were refused: all of them, up to a limit.
-    #[error("{}", join(.0))]
-    Refused(Vec<RefusedRule>),
-    /// Encoding itself failed.
-    #[error(transparent)]
-    Engine(#[from] EncodeError),
+    /// Rules are wrong.
+    #[error("{0}")]
+    Rules(Problems),
+    /// iptables could not be made to do its part.
+    #[error("{}", needed(.first.as_deref()))]
+    Iptables {
+        /// The first rule that needs it, and what of it has no native form; `None` if the engine is iptables.
+        first: Option<Box<(Origin, String)>>,
+        /// What went wrong.
+        source: EncodeError,
+    },
 }
 
-/// A rule that an engine refuses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusedRule {
-    /// Where it was written.
-    pub origin: Origin,
-    /// Why.
-    pub message: String,
+fn needed(first: Option<&(Origin, String)>) -> String {
+    match first {
+        Some((origin, what)) => format!("{origin}: {what} is not encoded natively, and iptables failed"),
+        None => "iptables failed".to_owned(),
+    }
 }
 
-fn join(refused: &[RefusedRule]) -> String {
-    let lines: Vec<_> = refused.iter().map(|rule| format!("{}: {}", rule.origin, rule.message)).collect();
-    lines.join("; ")
-}
-
-/// What the encoding of a plan depends on, beside the plan.
-#[derive(Clone, Copy)]
-pub struct EncodeContext<'a> {
-    /// Who encodes.
-    pub engine: Engine,
-    /// Names for numbers.
-    pub databases: &'a dyn Databases,
-    /// Indexes that the sets of the rules have in the container's namespace.
-    pub sets: &'a BTreeMap<String, u16>,
-}
-
-/// Encodes all rules; the result is parallel to `plan.tables` and their `rules`.
+/// Encodes all rules of a plan. `prepare` is for what iptables encodes: see [`Prepare`].
 ///
 /// # Errors
-/// See [`EncodePlanError`].
+/// [`EncodePlanError::Rules`] with all rules that are wrong; nothing was changed anywhere.
 pub fn encode_plan(
     plan: &Plan,
-    context: &EncodeContext<'_>,
-) -> Result<Vec<Vec<EncodedRule>>, EncodePlanError> {
-    let rules = plan_rules(plan);
-    let origins: Vec<&Origin> =
-        plan.tables.iter().flat_map(|half| &half.rules).map(|op| &op.origin).collect();
-    let mut refused = Refused::default();
-    let mut encoded: Vec<Option<EncodedRule>> = Vec::with_capacity(rules.len());
-    for (input, origin) in rules.iter().zip(&origins) {
-        encoded.push(encode_one(input, origin, context, &mut refused));
-    }
-    if !refused.0.is_empty() {
-        return Err(EncodePlanError::Refused(refused.0));
-    }
-    let foreign: Vec<usize> = (0..rules.len()).filter(|index| encoded[*index].is_none()).collect();
-    if !foreign.is_empty() {
-        let inputs: Vec<_> = foreign.iter().map(|index| rules[*index]).collect();
-        let made = encode_rules(&inputs, &|| scratch_sets(context.sets).map_err(Into::into));
-        let made = made.map_err(|error| match error {
-            EncodeError::Refused(refusals) => {
-                for refusal in refusals {
-                    let origin = foreign.get(refusal.rule).and_then(|index| origins.get(*index));
-                    refused.extend(origin.map(|origin| (*origin).clone()), refusal.message);
-                }
-                EncodePlanError::Refused(std::mem::take(&mut refused.0))
-            }
-            error => EncodePlanError::Engine(error),
-        })?;
-        for (index, rule) in foreign.into_iter().zip(made) {
-            encoded[index] = Some(rule);
+    engine: Engine,
+    context: &NativeContext<'_>,
+    prepare: Prepare<'_>,
+) -> Result<EncodedPlan, EncodePlanError> {
+    let inputs = plan_rules(plan);
+    let operations: Vec<&RuleOp> = plan.tables.iter().flat_map(|half| &half.rules).collect();
+    let mut encoded: Vec<Option<EncodedRule>> = vec![None; inputs.len()];
+    let mut problems: Vec<(usize, Problem)> = Vec::new();
+    let mut first = None;
+    let mut left: Vec<(usize, RuleInput<'_>)> = Vec::new();
+    for (at, (input, operation)) in inputs.iter().zip(&operations).enumerate() {
+        if engine == Engine::Iptables {
+            left.push((at, *input));
+            continue;
         }
+        match (encode_native(input.rule, input.family, context), engine) {
+            (Ok(rule), _) => encoded[at] = Some(rule),
+            (Err(NativeError::NotEncoded { what, .. }), Engine::Auto) => {
+                first.get_or_insert_with(|| Box::new((operation.origin.clone(), what)));
+                left.push((at, *input));
+            }
+            (Err(error), _) => problems.push((at, problem(&operation.origin, error))),
+        }
+    }
+    let by_iptables = left.len();
+    let rest: Vec<_> = left.iter().map(|(_, input)| *input).collect();
+    match encode_rules(&rest, prepare) {
+        Ok(rules) => {
+            for ((at, _), rule) in left.iter().zip(rules) {
+                encoded[*at] = Some(rule);
+            }
+        }
+        Err(EncodeError::Refused(refusals)) => {
+            for refusal in refusals {
+                let Some((at, _)) = left.get(refusal.rule) else { continue };
+                let message = format!("iptables refuses the rule: {}", refusal.message);
+                problems.push((*at, Problem::new(operations[*at].origin.clone(), message)));
+            }
+        }
+        // what is wrong with the rules is more to the point
+        Err(_) if !problems.is_empty() => {}
+        Err(source) => return Err(EncodePlanError::Iptables { first, source }),
+    }
+    if !problems.is_empty() {
+        problems.sort_by_key(|(at, _)| *at);
+        // a rule for both families is wrong twice, and said once
+        problems.dedup_by(|(_, later), (_, earlier)| later == earlier);
+        return Err(EncodePlanError::Rules(Problems(
+            problems.into_iter().map(|(_, problem)| problem).collect(),
+        )));
     }
     let mut encoded = encoded.into_iter().flatten();
-    Ok(plan.tables.iter().map(|half| encoded.by_ref().take(half.rules.len()).collect()).collect())
+    let tables = plan.tables.iter().map(|half| encoded.by_ref().take(half.rules.len()).collect()).collect();
+    Ok(EncodedPlan { tables, by_iptables })
 }
 
-/// A rule in native form; `None` where iptables is to encode it, or it is refused.
-fn encode_one(
-    input: &RuleInput<'_>,
-    origin: &Origin,
-    context: &EncodeContext<'_>,
-    refused: &mut Refused,
-) -> Option<EncodedRule> {
-    if context.engine == Engine::Iptables {
-        return None;
-    }
-    let set_index = |name: &str| context.sets.get(name).copied();
-    let native = NativeContext { databases: context.databases, set_index: &set_index };
-    match encode_native(input.rule, input.family, &native) {
-        Ok(rule) => return Some(rule),
-        Err(NativeError::NotEncoded { what, span }) if context.engine == Engine::Native => {
-            let message = format!("{what} is not encoded natively, and `engine` leaves no other");
-            refused.extend(Some(origin.with_span(span)), message);
+fn problem(origin: &Origin, error: NativeError) -> Problem {
+    let message = error.to_string();
+    match error {
+        NativeError::Wrong(problem) => {
+            Problem { origin: origin.with_span(problem.span), message, hint: problem.hint }
         }
-        Err(NativeError::NotEncoded { what, .. }) => {
-            log::info!("{origin}: iptables encodes this rule, because {what} is not encoded natively");
+        NativeError::NoSet { span, .. } => Problem::new(origin.with_span(span), message),
+        NativeError::NotEncoded { span, .. } => {
+            let place = if span.is_empty() { origin.clone() } else { origin.with_span(span) };
+            Problem::new(place, message).hint("with `engine` `auto`, iptables encodes it")
         }
-        Err(NativeError::Wrong(problem)) => {
-            let hint = problem.hint.map(|hint| format!("; hint: {hint}")).unwrap_or_default();
-            refused.extend(Some(origin.with_span(problem.span)), problem.message + &hint);
-        }
-        Err(NativeError::NoSet { name, span }) => {
-            refused.extend(Some(origin.with_span(span)), format!("set `{name}` does not exist"));
-        }
-    }
-    None
-}
-
-/// Refusals, each said once: a rule for both families is refused twice.
-#[derive(Debug, Default)]
-struct Refused(Vec<RefusedRule>);
-
-impl Refused {
-    fn extend(&mut self, origin: Option<Origin>, message: String) {
-        let refused = origin.map(|origin| RefusedRule { origin, message });
-        self.0.extend(refused.filter(|new| !self.0.contains(new)));
     }
 }
 
-/// Makes sets of these names under these indexes in the namespace of the calling thread. A set match holds no more of
-/// its set than the index, so a set of any type stands for it. Indexes are given lowest free first
-/// (`find_free_id`, `net/netfilter/ipset/ip_set_core.c`), so fillers take those between.
-fn scratch_sets(sets: &BTreeMap<String, u16>) -> Result<(), SetError> {
-    let by_index: BTreeMap<u16, &str> = sets.iter().map(|(name, index)| (*index, name.as_str())).collect();
-    let Some(last) = by_index.keys().next_back() else { return Ok(()) };
-    let mut client = SetClient::open_here()?;
-    for index in 0..=*last {
-        let filler = format!("fwn-filler-{index}");
-        let name = by_index.get(&index).copied().unwrap_or(&filler);
-        client.create_as(name, SetKind::HashIp, Some(Family::Ipv4), &CreateOptions::default())?;
+#[cfg(test)]
+mod tests {
+    use fwn_plan::config::Placement;
+    use fwn_plan::netfilter::{Family, Table};
+    use fwn_plan::origin::Source;
+    use fwn_plan::plan::TablePlan;
+
+    use super::*;
+    use crate::encode::testing::{Names, cases};
+
+    const CONTEXT: NativeContext<'static> = NativeContext { databases: &Names, set_index: &|_| None };
+
+    #[expect(clippy::unnecessary_wraps, reason = "the shape of every preparation")]
+    fn no_sets() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(())
     }
-    Ok(())
+
+    fn must_not_run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Err("no program is needed".into())
+    }
+
+    /// One IPv4 half of `filter` with these rules, each from a source of its own.
+    fn plan(rules: &[&str]) -> Plan {
+        let rules = rules.iter().map(|text| {
+            let case = cases(&format!("4 filter INPUT {text}")).remove(0);
+            let origin = Origin {
+                source: Source::new("test.fw", format!("\"{text}\"")),
+                path: Vec::new(),
+                range: 0..text.len() + 2,
+                span: None,
+            };
+            RuleOp { chain: case.chain, placement: Placement::Append, rule: case.rule, origin }
+        });
+        let half = TablePlan {
+            family: Family::Ipv4,
+            table: Table::Filter,
+            chains: Vec::new(),
+            policies: Vec::new(),
+            rules: rules.collect(),
+        };
+        Plan { sets: Vec::new(), tables: vec![half] }
+    }
+
+    fn words(problem: &Problem) -> &str {
+        &problem.origin.source.text[problem.origin.highlight()]
+    }
+
+    #[test]
+    fn only_what_has_no_native_form_goes_through_iptables() {
+        let plan = plan(&["-p tcp --dport 80", "-m u32 --u32 0=1 -j DROP", "-p udp"]);
+        let auto = encode_plan(&plan, Engine::Auto, &CONTEXT, &no_sets).expect("encodes");
+        let iptables = encode_plan(&plan, Engine::Iptables, &CONTEXT, &no_sets).expect("encodes");
+        assert_eq!((auto.by_iptables, iptables.by_iptables), (1, 3));
+        assert_eq!(auto.tables, iptables.tables);
+    }
+
+    #[test]
+    fn no_program_is_started_without_need() {
+        let plan = plan(&["-p tcp --dport 80 -j ACCEPT"]);
+        let encoded = encode_plan(&plan, Engine::Auto, &CONTEXT, &must_not_run).expect("encodes");
+        assert_eq!(encoded.by_iptables, 0);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named_whoever_finds_it() {
+        let plan = plan(&[
+            "-p tcp --dport 99999",
+            "-j ACCEPT",
+            "-m u32 --u32 nonsense",
+            "-m set --match-set nosuch src",
+        ]);
+        let Err(EncodePlanError::Rules(problems)) = encode_plan(&plan, Engine::Auto, &CONTEXT, &no_sets)
+        else {
+            panic!("wrong")
+        };
+        let found: Vec<_> =
+            problems.0.iter().map(|problem| (words(problem), problem.message.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("99999", "`99999` is not a port from 0 to 65535"),
+                (
+                    "\"-m u32 --u32 nonsense\"",
+                    "iptables refuses the rule: u32: at char 0: not a number or out of range"
+                ),
+                ("-m set", "there is no set `nosuch`"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_native_engine_alone_says_what_it_lacks() {
+        let plan = plan(&["-m u32 --u32 0=1"]);
+        let Err(EncodePlanError::Rules(problems)) =
+            encode_plan(&plan, Engine::Native, &CONTEXT, &must_not_run)
+        else {
+            panic!("not encoded")
+        };
+        assert_eq!(problems.0.len(), 1);
+        assert_eq!(words(&problems.0[0]), "-m u32");
+        assert_eq!(problems.0[0].message, "match `u32` is not encoded natively");
+    }
+
+    #[test]
+    fn where_iptables_fails_the_rule_that_needs_it_is_named() {
+        let plan = plan(&["-j ACCEPT", "-m u32 --u32 0=1"]);
+        let error =
+            encode_plan(&plan, Engine::Auto, &CONTEXT, &must_not_run).expect_err("iptables cannot run");
+        assert_eq!(error.to_string(), "test.fw: match `u32` is not encoded natively, and iptables failed");
+        let source = std::error::Error::source(&error).expect("a source").to_string();
+        assert_eq!(source, "cannot make the sets that the rules name in a scratch network namespace");
+    }
 }

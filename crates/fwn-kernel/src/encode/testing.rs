@@ -114,7 +114,7 @@ pub(super) fn replay<'a>(netns: &Netns, rules: impl IntoIterator<Item = Placed<'
     });
 }
 
-fn inside<T: Send>(netns: &Netns, work: impl FnOnce() -> T + Send) -> T {
+pub(super) fn inside<T: Send>(netns: &Netns, work: impl FnOnce() -> T + Send) -> T {
     let file = std::fs::File::open(netns.path()).expect("a namespace of the test's own");
     let enter = || {
         setns(file, CloneFlags::CLONE_NEWNET).expect("enters");

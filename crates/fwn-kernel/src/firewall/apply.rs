@@ -18,7 +18,9 @@ use super::owner::{OwnerId, decode_owner};
 use super::record::{Record, RecordedNetns, RecordedSet};
 use super::sets::{SetChanges, sweep};
 use super::{FirewallError, put_in_force, take_out};
-use crate::encode::plan::{EncodeContext, EncodePlanError, encode_plan};
+use crate::encode::native::NativeContext;
+use crate::encode::plan::{EncodePlanError, encode_plan};
+use crate::encode::scratch_sets::make_scratch_sets;
 use crate::ipset::{SetClient, SetError};
 use crate::netlink::socket::{NetlinkSocket, Protocol, SocketError};
 use crate::netns::{NetnsError, TargetNetns};
@@ -172,15 +174,18 @@ fn rules(
         // a set that vanished since the plan was made is refused by the encoder, with the rule that names it
         indexes.extend(connection.sets()?.index_of(name)?.map(|index| (name.to_owned(), index)));
     }
-    let encoded = encode_plan(
-        request.plan,
-        &EncodeContext { engine: request.engine, databases: request.databases, sets: &indexes },
-    )?;
+    let context =
+        NativeContext { databases: request.databases, set_index: &|name| indexes.get(name).copied() };
+    let prepare = || make_scratch_sets(&indexes).map_err(Into::into);
+    let encoded = encode_plan(request.plan, request.engine, &context, &prepare)?;
+    if encoded.by_iptables > 0 {
+        log::info!("iptables encodes {} of the rules", encoded.by_iptables);
+    }
     let compose = Request {
         attachment: request.attachment,
         netns: connection.netns,
         plan: request.plan,
-        encoded: &encoded,
+        encoded: &encoded.tables,
         render: &|_, op| render_rule_op(op),
         previous: request.previous,
         siblings: request.siblings,

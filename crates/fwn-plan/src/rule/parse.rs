@@ -120,8 +120,8 @@ struct Parser<'a> {
     given: Vec<Base>,
     /// Words that leave one family only, and which.
     bound: Vec<(Families, String)>,
-    /// An unknown match was named: options that nobody knows are probably its own.
-    unknown_match: bool,
+    /// An unknown match or protocol was named: options that nobody knows are probably its own.
+    unknown_owner: bool,
 }
 
 struct Loaded {
@@ -172,7 +172,7 @@ impl<'a> Parser<'a> {
             implicit: None,
             given: Vec::new(),
             bound: Vec::new(),
-            unknown_match: false,
+            unknown_owner: false,
         }
     }
 
@@ -233,7 +233,7 @@ impl<'a> Parser<'a> {
                     self.skip_values();
                 }
                 Found::Unknown(hint) => {
-                    if !self.unknown_match {
+                    if !self.unknown_owner {
                         self.problem(head.span.clone(), format!("unknown option `{}`", head.text), hint);
                     }
                     self.skip_values();
@@ -255,6 +255,13 @@ impl<'a> Parser<'a> {
                 self.problem(word.span.clone(), format!("unknown option `{option}`"), hint);
                 return self.skip_values();
             };
+            if base.takes_value()
+                && let Some(hint) = lookup::long_with_one_dash(&word.text)
+            {
+                let message = format!("`{}` is read as `{option} {rest}`", word.text);
+                self.problem(word.span.clone(), message, Some(hint));
+                return self.skip_values();
+            }
             head.inline = (base.takes_value() && !rest.is_empty()).then_some(rest);
             let head = Head { text: &option, span: head.span.clone(), inline: head.inline, ..*head };
             self.base(base, &head);
@@ -373,7 +380,9 @@ impl<'a> Parser<'a> {
         }
         if spec.arity == Arity::Two {
             let Some(second) = self.further_value() else {
-                self.problem(head.span.clone(), format!("`{}` needs two values", head.text), None);
+                let hint = (spec.content == Content::Set)
+                    .then(|| "the name of a set, and `src`, `dst` or a list of both".to_owned());
+                self.problem(head.span.clone(), format!("`{}` needs two values", head.text), hint);
                 return None;
             };
             values.push(second);

@@ -12,10 +12,10 @@ pub enum NumberError {
 }
 
 impl NumberError {
-    /// `` `x` is not a number``, `` `70000` is not in 0 to 65535``
+    /// `` `x` is not a whole number``, `` `70000` is not in 0 to 65535``
     pub fn message(&self, text: &str) -> String {
         match self {
-            Self::NotANumber => format!("`{text}` is not a number"),
+            Self::NotANumber => format!("`{text}` is not a whole number"),
             Self::OutOfRange(range) => format!("`{text}` is not in {} to {}", range.start(), range.end()),
         }
     }

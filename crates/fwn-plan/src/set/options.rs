@@ -225,7 +225,8 @@ impl CreateOptions {
             return Ok(());
         }
         if !kind.create_keys().contains(&key) {
-            let known: Vec<_> = kind.create_keys().iter().map(|key| key.word()).collect();
+            let keys = kind.create_keys().iter().filter(|key| **key != CreateKey::Initval);
+            let known: Vec<_> = keys.map(|key| key.config_key()).collect();
             return Err(OptionProblem::new(format!("`{kind}` has no option `{}`", key.word()))
                 .hint(format!("it has {}", known.join(", "))));
         }
@@ -469,7 +470,7 @@ mod tests {
             (SetKind::HashIp, v4, CreateKey::Netmask, "0", "`0` is not in 1 to 32"),
             (SetKind::HashIp, v4, CreateKey::Timeout, "2147484", "`2147484` is not in 0 to 2147483"),
             (SetKind::HashIp, v4, CreateKey::Maxelem, "4294967296", "`4294967296` is not in 0 to 4294967295"),
-            (SetKind::HashIp, v4, CreateKey::Bucketsize, "many", "`many` is not a number"),
+            (SetKind::HashIp, v4, CreateKey::Bucketsize, "many", "`many` is not a whole number"),
             (SetKind::HashIp, v4, CreateKey::Bitmask, "ffff::", "`ffff::` is no mask of the set's family"),
             (
                 SetKind::HashIp,

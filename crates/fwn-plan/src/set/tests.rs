@@ -288,8 +288,8 @@ fn all_problems_of_a_set_come_at_once() {
         conf.parse("a b", "hash:ip").expect_err("bad"),
         "a.fw:1:2: ipsets[0]: set name `a b` has a ' ' in it\n\
          a.fw:1:20: ipsets[0]: `33` is not in 1 to 32; hint: a prefix length from 1 to 32, like 24\n\
-         a.fw:1:26: ipsets[0]: `hash:ip` has no option `markmask`; hint: it has family, hashsize, maxelem, \
-         netmask, bitmask, timeout, counters, comment, forceadd, skbinfo, bucketsize, initval\n\
+         a.fw:1:26: ipsets[0]: `hash:ip` has no option `markmask`; hint: it has hashfamily, hashsize, maxElem, \
+         netmask, bitmask, timeout, counters, comment, forceadd, skbinfo, bucketsize\n\
          a.fw:1:52: ipsets[0]: unknown option `hashSize` of a set; hint: did you mean `hashsize`?\n\
          a.fw:1:41: ipsets[0]: unknown option `timout` of an entry; hint: did you mean `timeout`?"
     );

@@ -62,12 +62,17 @@ pub(super) enum Verdict<'a> {
 }
 
 /// Appends expressions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Expressions {
     bytes: Vec<u8>,
 }
 
 impl Expressions {
+    /// An empty list, with room for a common rule.
+    pub(super) fn new() -> Self {
+        Self { bytes: Vec::with_capacity(512) }
+    }
+
     /// The payload of `NFTA_RULE_EXPRESSIONS`.
     pub(super) fn finish(self) -> Vec<u8> {
         self.bytes

@@ -16,7 +16,7 @@ use fwn_plan::rule::{Module, Negatable};
 
 use super::expression::{Base, Expressions, Meta, Operator};
 use super::info::Info;
-use super::{NativeContext, NativeError};
+use super::{NativeContext, NativeError, rare};
 
 /// Appends the expressions of a match.
 pub(super) fn encode(
@@ -32,6 +32,38 @@ pub(super) fn encode(
         TypedMatch::Mark(mark) => encode_mark(list, mark),
         TypedMatch::Set(set) => list.xt_match("set", 4, &set_info(set, module, context)?),
         TypedMatch::Addrtype(types) => list.xt_match("addrtype", 1, &addrtype(types)),
+        TypedMatch::Ah(spis) => list.xt_match("ah", 0, &rare::spis(spis)),
+        TypedMatch::Cgroup(it) => list.xt_match("cgroup", 2, &rare::cgroup(it)),
+        TypedMatch::Connbytes(it) => {
+            let info = Info::new(24).u64(0, it.count.first).u64(8, it.count.last);
+            list.xt_match("connbytes", 0, &info.u8(16, it.what).u8(17, it.direction));
+        }
+        TypedMatch::Connlabel(it) => {
+            let options = u16::from(it.negated) | u16::from(it.set) << 1;
+            list.xt_match("connlabel", 0, &Info::new(8).u16(0, it.bit).u16(2, options));
+        }
+        TypedMatch::Cpu(cpu) => {
+            list.xt_match("cpu", 0, &Info::new(8).u32(0, cpu.value).u32(4, cpu.negated.into()));
+        }
+        TypedMatch::DeviceGroups(groups) => list.xt_match("devgroup", 0, &rare::device_groups(groups)),
+        TypedMatch::Ecn(ecn) => list.xt_match("ecn", 0, &rare::ecn(*ecn)),
+        TypedMatch::Esp(spis) => list.xt_match("esp", 0, &rare::spis(spis)),
+        TypedMatch::Helper(helper) => {
+            list.xt_match(
+                "helper",
+                0,
+                &Info::new(40).u32(0, helper.negated.into()).text(4, 30, &helper.value),
+            );
+        }
+        TypedMatch::Physdev(it) => list.xt_match("physdev", 0, &rare::physdev(it)),
+        TypedMatch::Policy(it) => list.xt_match("policy", 0, &rare::policy(it)),
+        TypedMatch::Quota(quota) => {
+            list.xt_match("quota", 0, &Info::new(24).u32(0, quota.negated.into()).u64(8, quota.value));
+        }
+        TypedMatch::Realm(realm) => list.xt_match("realm", 0, &masked(realm)),
+        TypedMatch::ReversePath(flags) => list.xt_match("rpfilter", 0, &Info::new(8).u8(0, *flags)),
+        TypedMatch::Sctp(it) => list.xt_match("sctp", 0, &rare::sctp(it)),
+        TypedMatch::Socket(flags) => list.xt_match("socket", 3, &Info::new(8).u8(0, *flags)),
         TypedMatch::Comment(comment) => list.xt_match("comment", 0, &Info::new(256).text(0, 256, comment)),
         TypedMatch::Connlimit(limit) => list.xt_match("connlimit", 1, &connlimit(*limit)),
         TypedMatch::Connmark(mark) => list.xt_match("connmark", 1, &masked(mark)),
@@ -217,7 +249,7 @@ fn connlimit(limit: Connlimit) -> Info {
     info.u32(16, limit.limit).u32(20, u32::from(limit.up_to) | u32::from(limit.destination) << 1)
 }
 
-/// `struct xt_connmark_mtinfo1`
+/// `struct xt_connmark_mtinfo1` and `struct xt_realm_info`
 fn masked(mark: &Negatable<Masked<u32>>) -> Info {
     Info::new(16).u32(0, mark.value.value).u32(4, mark.value.mask).u8(8, mark.negated)
 }

@@ -27,6 +27,17 @@ pub(super) fn encode(
     match it {
         TypedTarget::Trace => list.trace(),
         TypedTarget::Nflog(log) => list.log(log.group, &log.prefix, log.size, log.threshold),
+        TypedTarget::Audit(kind) => list.xt_target("AUDIT", 0, &Info::new(8).u8(0, *kind)),
+        // XT_CHECKSUM_OP_FILL
+        TypedTarget::Checksum => list.xt_target("CHECKSUM", 0, &Info::new(8).u8(0, 1)),
+        TypedTarget::Classify(class) => list.xt_target("CLASSIFY", 0, &Info::new(8).u32(0, *class)),
+        TypedTarget::Tee(tee) => {
+            list.xt_target("TEE", 1, &Info::new(40).address(0, tee.gateway).text(16, 16, &tee.interface));
+        }
+        TypedTarget::Tproxy(proxy) => {
+            let info = Info::new(32).u32(0, proxy.mark.mask).u32(4, proxy.mark.value);
+            list.xt_target("TPROXY", 1, &info.address(8, proxy.address).be16(24, proxy.port));
+        }
         TypedTarget::Connmark(action) => list.xt_target("CONNMARK", 2, &connmark(*action)),
         TypedTarget::Ct(ct) => list.xt_target("CT", 2, &conntrack(ct)),
         TypedTarget::Dscp(point) => list.xt_target("DSCP", 0, &Info::new(8).u8(0, *point)),

@@ -376,6 +376,62 @@ fn targets() {
     ));
 }
 
+#[test]
+fn rare_extensions() {
+    compare_with_iptables(&cases(
+        "
+        4 filter INPUT -p ah -m ah --ahspi 5
+        4 filter INPUT -p ah -m ah ! --ahspi 5:7
+        4 filter INPUT -p ah -m ah
+        filter INPUT -p esp -m esp --espspi 5:
+        filter INPUT -p esp -m esp ! --espspi :7
+        filter INPUT -m cgroup --cgroup 0x100001
+        filter INPUT -m cgroup ! --cgroup 7
+        filter INPUT -m connbytes --connbytes 10 --connbytes-dir both --connbytes-mode bytes
+        filter INPUT -m connbytes ! --connbytes 10:20 --connbytes-dir reply --connbytes-mode avgpkt
+        filter INPUT -m connbytes --connbytes :20 --connbytes-dir original --connbytes-mode packets
+        filter INPUT -m connlabel --label 40
+        filter INPUT -m connlabel ! --label 127 --set
+        filter INPUT -m cpu --cpu 1
+        filter INPUT -m cpu ! --cpu 0
+        filter INPUT -m devgroup --src-group 1
+        filter FORWARD -m devgroup ! --src-group 0x1/0xff --dst-group 7
+        filter INPUT -p tcp -m ecn --ecn-tcp-cwr ! --ecn-tcp-ece
+        filter INPUT -m ecn ! --ecn-ip-ect 2
+        filter INPUT -m helper --helper ftp
+        filter INPUT -m helper ! --helper sip-5061
+        filter INPUT -m physdev --physdev-in eth0
+        filter FORWARD -m physdev ! --physdev-in eth+ --physdev-out abcdefghijklmno
+        filter FORWARD -m physdev --physdev-is-in ! --physdev-is-bridged
+        filter FORWARD -m physdev ! --physdev-is-out --physdev-is-bridged
+        filter INPUT -m policy --dir in --pol ipsec
+        filter INPUT -m policy --dir in --pol none
+        filter INPUT -m policy --dir in --pol ipsec --strict --reqid 1 ! --spi 0x1 --proto esp --mode transport --next ! --reqid 2 ! --proto ipcomp
+        4 filter OUTPUT -m policy --dir out --pol ipsec --mode tunnel --tunnel-dst 10.0.0.1 ! --tunnel-src 10.0.0.5/8
+        6 filter OUTPUT -m policy --dir out --pol ipsec --mode tunnel --tunnel-dst fd00::1 ! --tunnel-src fd00::5/61
+        filter INPUT -m quota --quota 1000
+        4 filter INPUT -m realm --realm 1
+        4 filter INPUT -m realm ! --realm 0x10/0xf0
+        raw PREROUTING -m rpfilter
+        mangle PREROUTING -m rpfilter --loose --validmark --accept-local --invert
+        filter INPUT -p sctp --dport 80
+        filter INPUT -p sctp ! --sport 80:90 --chunk-types any INIT,DATA,I_FORWARD_TSN
+        filter INPUT -p sctp ! --chunk-types only all
+        filter INPUT -p sctp --chunk-types all NONE
+        filter INPUT -m socket
+        mangle PREROUTING -m socket --transparent --nowildcard --restore-skmark
+        mangle POSTROUTING -j CLASSIFY --set-class 1:ff
+        mangle POSTROUTING -j CHECKSUM --checksum-fill
+        filter INPUT -j AUDIT --type drop
+        4 mangle POSTROUTING -j TEE --gateway 10.0.0.1
+        6 mangle POSTROUTING -j TEE --gateway fd00::1 --oif eth0
+        mangle PREROUTING -p tcp -j TPROXY --on-port 80
+        4 mangle PREROUTING -p udp -j TPROXY --on-port 80 --on-ip 10.0.0.1 --tproxy-mark 0x1/0xff
+        6 mangle PREROUTING -p udp -j TPROXY --on-port 80 --on-ip fd00::1 --tproxy-mark 7
+        ",
+    ));
+}
+
 /// A `!` or nothing, then the words.
 fn negatable(words: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     (any::<bool>(), words).prop_map(|(negated, words)| if negated { format!("! {words}") } else { words })

@@ -101,6 +101,7 @@ impl Parser<'_> {
         let Some(number) = number else {
             let hint = nearest(&name, PROTOCOLS.iter().map(|(known, _)| *known))
                 .map(|known| format!("did you mean `{known}`?"));
+            self.unknown_owner = true;
             return self.problem(value.span.clone(), format!("unknown protocol `{}`", value.text), hint);
         };
         if number == 0 {
@@ -156,13 +157,13 @@ impl Parser<'_> {
 
     fn match_extension(&mut self, value: &Value, span: Span) {
         let Some(extension) = find_match(&value.text) else {
-            let hint = if find_target(&value.text).is_some() {
+            let hint = if verdict(&value.text).is_some() || find_target(&value.text).is_some() {
                 Some(format!("`{0}` is a target: `-j {0}`", value.text))
             } else {
                 nearest(&value.text, MATCHES.iter().map(|known| known.name))
                     .map(|known| format!("did you mean `{known}`?"))
             };
-            self.unknown_match = true;
+            self.unknown_owner = true;
             return self.problem(value.span.clone(), format!("unknown match `{}`", value.text), hint);
         };
         self.bind(extension.families, format!("-m {}", value.text), span.clone());

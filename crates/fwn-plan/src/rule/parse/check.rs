@@ -29,7 +29,7 @@ impl Parser<'_> {
     pub(super) fn finish(mut self) -> Result<ParsedRule, Vec<RuleProblem>> {
         for loaded in std::mem::take(&mut self.loaded) {
             self.check_protocol(&loaded);
-            if !loaded.broken && !self.unknown_match {
+            if !loaded.broken && !self.unknown_owner {
                 self.check_options(&loaded);
             }
             self.note_sets(&loaded);

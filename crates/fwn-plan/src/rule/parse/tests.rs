@@ -245,10 +245,10 @@ fn mistakes_are_named() {
             "--reject-with: unknown option `--reject-with`; it belongs to `-j REJECT`",
         ),
         ("--xyzzy a b -j DROP", "--xyzzy: unknown option `--xyzzy`"),
-        ("-p tcp -dport 80", "80: unexpected word `80`"),
+        ("-p tcp -dport 80", "-dport: `-dport` is read as `-d port`; write `--dport`"),
         ("-p tcp -qport 80", "-qport: unknown option `-q`"),
         ("-p tcp -y", "-y: unknown option `-y`"),
-        ("-p tcp -sport 80", "80: unexpected word `80`"),
+        ("-p tcp -sport 80", "-sport: `-sport` is read as `-s port`; write `--sport`"),
         (
             "-p tcp --s 80",
             "--s: `--s` is ambiguous; it may mean `--source`, `--set-counters`, `--sport` or `--syn`",

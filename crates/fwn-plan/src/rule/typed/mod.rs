@@ -7,6 +7,9 @@
 
 pub mod address;
 pub mod conntrack;
+pub mod device;
+pub mod flow;
+pub mod header;
 pub mod icmp;
 pub mod nat;
 pub mod packet;
@@ -25,6 +28,9 @@ use std::net::IpAddr;
 
 use self::address::{Addrtype, IpRanges, Owner};
 use self::conntrack::Conntrack;
+use self::device::{Cgroup, DeviceGroups, Physdev};
+use self::flow::{Connbytes, Connlabel};
+use self::header::{Ecn, Policy, Sctp};
 use self::icmp::Icmp;
 use self::nat::{Nat, PortNat};
 use self::packet::{Compare, Statistic};
@@ -38,7 +44,7 @@ use self::time::Time;
 use self::value::{Masked, Range};
 use crate::netfilter::Family;
 use crate::rule::databases::Databases;
-use crate::rule::{Module, Negatable, OptionUse, RuleProblem, Span, Value};
+use crate::rule::{Module, Negatable, OptionUse, Rule, RuleProblem, Span, Target, Value};
 
 /// What the meaning of a module depends on, beside its own words.
 #[derive(Clone, Copy)]
@@ -70,18 +76,36 @@ pub enum TypedError {
 pub enum TypedMatch {
     /// `addrtype`
     Addrtype(Addrtype),
+    /// `ah` in IPv4
+    Ah(Negatable<Range<u32>>),
+    /// `cgroup`
+    Cgroup(Negatable<Cgroup>),
     /// `comment`, at most 255 bytes.
     Comment(String),
+    /// `connbytes`
+    Connbytes(Connbytes),
+    /// `connlabel`
+    Connlabel(Connlabel),
     /// `connlimit`
     Connlimit(Connlimit),
     /// `connmark`
     Connmark(Negatable<Masked<u32>>),
     /// `conntrack` and `state`
     Conntrack(Box<Conntrack>),
+    /// `cpu`
+    Cpu(Negatable<u32>),
+    /// `devgroup`
+    DeviceGroups(DeviceGroups),
     /// `dscp`: 0 to 63.
     Dscp(Negatable<u8>),
+    /// `ecn`
+    Ecn(Ecn),
+    /// `esp`
+    Esp(Negatable<Range<u32>>),
     /// `hashlimit`
     Hashlimit(Box<Hashlimit>),
+    /// `helper`
+    Helper(Negatable<String>),
     /// `ttl` in IPv4, `hl` in IPv6
     HopLimit(Compare),
     /// `icmp` in IPv4, `icmp6` in IPv6
@@ -102,10 +126,24 @@ pub enum TypedMatch {
     Owner(Owner),
     /// `pkttype`: `PACKET_*` (`linux/if_packet.h`)
     PacketType(Negatable<u8>),
+    /// `physdev`
+    Physdev(Box<Physdev>),
+    /// `policy`
+    Policy(Box<Policy>),
+    /// `quota`, in bytes.
+    Quota(Negatable<u64>),
+    /// `realm`
+    Realm(Negatable<Masked<u32>>),
     /// `recent`
     Recent(Box<Recent>),
+    /// `rpfilter`: `XT_RPFILTER_*` bits (`linux/netfilter/xt_rpfilter.h`).
+    ReversePath(u8),
+    /// `sctp`
+    Sctp(Box<Sctp>),
     /// `set`
     Set(SetMatch),
+    /// `socket`: `XT_SOCKET_*` bits (`linux/netfilter/xt_socket.h`).
+    Socket(u8),
     /// `statistic`
     Statistic(Negatable<Statistic>),
     /// `string`
@@ -125,6 +163,12 @@ pub enum TypedMatch {
 /// A target that is neither a verdict nor a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TypedTarget {
+    /// `AUDIT`: `XT_AUDIT_TYPE_*` (`linux/netfilter/xt_AUDIT.h`).
+    Audit(u8),
+    /// `CHECKSUM --checksum-fill`
+    Checksum,
+    /// `CLASSIFY`: major and minor number of a class, 16 bits each.
+    Classify(u32),
     /// `CONNMARK`
     Connmark(ConnmarkAction),
     /// `CT` and `NOTRACK`
@@ -153,6 +197,10 @@ pub enum TypedTarget {
     Set(SetTarget),
     /// `SNAT`
     Snat(Nat),
+    /// `TEE`
+    Tee(target::Tee),
+    /// `TPROXY`
+    Tproxy(target::Tproxy),
     /// `TCPMSS`; `None` clamps to the path's MTU.
     Tcpmss(Option<u16>),
     /// `TOS`: bits cleared, bits flipped then.
@@ -170,11 +218,20 @@ pub enum TypedTarget {
 pub fn parse_match(module: &Module, context: &Context<'_>) -> Result<TypedMatch, TypedError> {
     Ok(match module.name {
         "addrtype" => TypedMatch::Addrtype(address::parse_addrtype(module, context)?),
+        "ah" if context.family == Family::Ipv4 => TypedMatch::Ah(header::parse_ah(module, context)?),
+        "cgroup" => TypedMatch::Cgroup(device::parse_cgroup(module)?),
         "comment" => TypedMatch::Comment(packet::parse_comment(module)?),
+        "connbytes" => TypedMatch::Connbytes(flow::parse_connbytes(module)?),
+        "connlabel" => TypedMatch::Connlabel(flow::parse_connlabel(module)?),
         "connlimit" => TypedMatch::Connlimit(rate::parse_connlimit(module, context)?),
         "connmark" => TypedMatch::Connmark(conntrack::parse_mark(module)?),
         "conntrack" => TypedMatch::Conntrack(conntrack::parse(module, context)?.into()),
         "state" => TypedMatch::Conntrack(conntrack::parse_state(module)?.into()),
+        "cpu" => TypedMatch::Cpu(device::parse_cpu(module)?),
+        "devgroup" => TypedMatch::DeviceGroups(device::parse_groups(module)?),
+        "ecn" => TypedMatch::Ecn(header::parse_ecn(module, context)?),
+        "esp" => TypedMatch::Esp(header::parse_spis(module, "espspi")?),
+        "helper" => TypedMatch::Helper(flow::parse_helper(module)?),
         "dscp" => TypedMatch::Dscp(packet::parse_dscp(module)?),
         "hashlimit" => TypedMatch::Hashlimit(rate::parse_hashlimit(module, context)?.into()),
         "ttl" | "hl" => TypedMatch::HopLimit(packet::parse_hop_limit(module)?),
@@ -187,6 +244,13 @@ pub fn parse_match(module: &Module, context: &Context<'_>) -> Result<TypedMatch,
         "multiport" => TypedMatch::Multiport(ports::parse_multiport(module, context)?),
         "owner" => TypedMatch::Owner(address::parse_owner(module, context)?),
         "pkttype" => TypedMatch::PacketType(packet::parse_packet_type(module)?),
+        "physdev" => TypedMatch::Physdev(device::parse_physdev(module)?.into()),
+        "policy" => TypedMatch::Policy(header::parse_policy(module, context)?.into()),
+        "quota" => TypedMatch::Quota(flow::parse_quota(module)?),
+        "realm" => TypedMatch::Realm(device::parse_realm(module)?),
+        "rpfilter" => TypedMatch::ReversePath(device::parse_rpfilter(module)?),
+        "sctp" => TypedMatch::Sctp(header::parse_sctp(module, context)?.into()),
+        "socket" => TypedMatch::Socket(device::parse_socket(module)?),
         "recent" => TypedMatch::Recent(recent::parse(module, context)?.into()),
         "set" => TypedMatch::Set(set::parse_match(module)?),
         "statistic" => TypedMatch::Statistic(packet::parse_statistic(module)?),
@@ -206,6 +270,11 @@ pub fn parse_match(module: &Module, context: &Context<'_>) -> Result<TypedMatch,
 /// See [`TypedError`].
 pub fn parse_target(module: &Module, context: &Context<'_>) -> Result<TypedTarget, TypedError> {
     Ok(match module.name {
+        "AUDIT" => TypedTarget::Audit(target::parse_audit(module)?),
+        "CHECKSUM" => TypedTarget::Checksum,
+        "CLASSIFY" => TypedTarget::Classify(target::parse_classify(module)?),
+        "TEE" => TypedTarget::Tee(target::parse_tee(module, context)?),
+        "TPROXY" => TypedTarget::Tproxy(target::parse_tproxy(module, context)?),
         "CONNMARK" => TypedTarget::Connmark(target::parse_connmark(module)?),
         "CT" => TypedTarget::Ct(target::parse_ct(module)?.into()),
         "NOTRACK" => TypedTarget::Ct(target::NOTRACK.into()),
@@ -229,7 +298,28 @@ pub fn parse_target(module: &Module, context: &Context<'_>) -> Result<TypedTarge
     })
 }
 
+/// All that is wrong with the values of a rule's matches and target in one family. What has no typed form is passed
+/// over: only iptables can tell.
+pub fn check_values(rule: &Rule, family: Family, databases: &dyn Databases) -> Vec<RuleProblem> {
+    let context = Context { family, protocol: rule.protocol.as_ref(), databases };
+    let matches = rule.matches.iter().filter_map(|module| parse_match(module, &context).err());
+    let target = match &rule.target {
+        Some(Target::Extension(module)) => parse_target(module, &context).err(),
+        _ => None,
+    };
+    let wrong = |error| match error {
+        TypedError::Wrong(problem) => Some(problem),
+        TypedError::NotTyped { .. } => None,
+    };
+    matches.chain(target).filter_map(wrong).collect()
+}
+
 impl Context<'_> {
+    /// Whether `-p` names just this protocol.
+    fn protocol_is(&self, number: u8) -> bool {
+        self.protocol.is_some_and(|protocol| !protocol.negated && protocol.value == number)
+    }
+
     /// A protocol by number or name.
     fn protocol_number(&self, value: &Value) -> Result<u8, RuleProblem> {
         match value::digits(&value.text) {

@@ -1,12 +1,15 @@
-//! Targets that neither end a rule's chain of matches with a verdict nor rewrite addresses: `CONNMARK`, `CT`,
-//! `DSCP`, `HL`, `LOG`, `MARK`, `NFLOG`, `NFQUEUE`, `REJECT`, `TCPMSS`, `TOS`, `TTL`.
+//! Targets that do not rewrite addresses: `AUDIT`, `CLASSIFY`, `CONNMARK`, `CT`, `DSCP`, `HL`, `LOG`, `MARK`, `NFLOG`,
+//! `NFQUEUE`, `REJECT`, `TCPMSS`, `TEE`, `TOS`, `TPROXY`, `TTL`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::packet::{dscp_use, tos};
 use super::value::{
-    Masked, Range, choice, digits, masked_u32, number, number_range, text, unknown, word, wrong, wrong_use,
+    Masked, Range, address_in, choice, digits, masked_u32, number, number_range, text, unknown, word, wrong,
+    wrong_use,
 };
-use super::{Context, TypedError, needs, not_typed};
-use crate::netfilter::Family;
+use super::{Context, TypedError, needs, not_typed, single};
+use crate::netfilter::{Family, INTERFACE_NAME_MAX};
 use crate::rule::{Module, OptionUse, RuleProblem, Value};
 
 /// `-j MARK`: bits of the mask are cleared, then those of the value flipped.
@@ -96,6 +99,26 @@ pub struct Nfqueue {
 
 /// `-j REJECT`: `enum ipt_reject_with` (`linux/netfilter_ipv4/ipt_REJECT.h`) or `enum ip6t_reject_with`.
 pub type Reject = u32;
+
+/// `-j TEE`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tee {
+    /// `--gateway`
+    pub gateway: IpAddr,
+    /// `--oif`, at most 15 bytes; empty for any.
+    pub interface: String,
+}
+
+/// `-j TPROXY`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tproxy {
+    /// `--on-port`
+    pub port: u16,
+    /// `--on-ip`; unspecified for the address of the incoming interface.
+    pub address: IpAddr,
+    /// `--tproxy-mark`
+    pub mark: Masked<u32>,
+}
 
 /// What MARK and CONNMARK make of their options: bits to clear, bits to flip.
 fn mark_operation(option: &OptionUse) -> Result<Option<MarkAction>, RuleProblem> {
@@ -353,7 +376,7 @@ pub(super) fn parse_reject(module: &Module, context: &Context<'_>) -> Result<Rej
             .ok_or_else(|| unknown(value, "answer", text, known.iter().map(|(name, _, _)| *name)))?;
     }
     let reset = known.iter().any(|(name, _, number)| *name == "tcp-reset" && *number == with);
-    if reset && !context.protocol.is_some_and(|protocol| !protocol.negated && protocol.value == TCP) {
+    if reset && !context.protocol_is(TCP) {
         return Err(needs(module, "`-p tcp` for `--reject-with tcp-reset`"));
     }
     Ok(with)
@@ -386,4 +409,54 @@ pub(super) fn parse_tos(module: &Module) -> Result<Masked<u8>, TypedError> {
         });
     }
     found.ok_or_else(|| needs(module, "an operation"))
+}
+
+pub(super) fn parse_audit(module: &Module) -> Result<u8, TypedError> {
+    let known = [("accept", 0), ("drop", 1), ("reject", 2)];
+    single(module, "type", |value| choice(value, &value.text, "type", &known)).map(|kind| kind.value)
+}
+
+/// `MAJOR:MINOR`, hexadecimal.
+pub(super) fn parse_classify(module: &Module) -> Result<u32, TypedError> {
+    let class = single(module, "set-class", |value| {
+        let digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = |text: &str| u16::from_str_radix(text, 16).ok().filter(|_| digits(text));
+        let numbers = value.text.split_once(':').and_then(|(major, minor)| number(major).zip(number(minor)));
+        let (major, minor) =
+            numbers.ok_or_else(|| wrong(value, format!("`{}` is not a class such as 1:1f", value.text)))?;
+        Ok(u32::from(major) << 16 | u32::from(minor))
+    })?;
+    Ok(class.value)
+}
+
+pub(super) fn parse_tee(module: &Module, context: &Context<'_>) -> Result<Tee, TypedError> {
+    let (mut gateway, mut interface) = (None, String::new());
+    for option in &module.options {
+        let value = word(option, 0)?;
+        match option.name {
+            "gateway" => gateway = Some(address_in(value, &value.text, context.family)?),
+            "oif" => interface = text(value, INTERFACE_NAME_MAX)?,
+            _ => return Err(not_typed(module, option)),
+        }
+    }
+    Ok(Tee { gateway: gateway.ok_or_else(|| needs(module, "`--gateway`"))?, interface })
+}
+
+pub(super) fn parse_tproxy(module: &Module, context: &Context<'_>) -> Result<Tproxy, TypedError> {
+    let mut port = None;
+    let mut address = match context.family {
+        Family::Ipv4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Family::Ipv6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let mut mark = Masked { value: 0, mask: 0 };
+    for option in &module.options {
+        let value = word(option, 0)?;
+        match option.name {
+            "on-port" => port = Some(number(value, 0..=u16::MAX)?),
+            "on-ip" => address = address_in(value, &value.text, context.family)?,
+            "tproxy-mark" => mark = masked_u32(value)?,
+            _ => return Err(not_typed(module, option)),
+        }
+    }
+    Ok(Tproxy { port: port.ok_or_else(|| needs(module, "`--on-port`"))?, address, mark })
 }

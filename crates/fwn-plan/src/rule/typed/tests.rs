@@ -5,7 +5,6 @@ use crate::expand::Variables;
 use crate::rule::databases::NoDatabases;
 use crate::rule::lex::parse_words;
 use crate::rule::parse::parse_rule;
-use crate::rule::{Rule, Target};
 
 fn rule(text: &str) -> Rule {
     let words = parse_words(text, &Variables::new()).expect("words");
@@ -161,6 +160,15 @@ fn what_is_not_typed_is_no_fault_of_the_rule() {
             other => panic!("`{text}`: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_rule_is_checked_as_a_whole() {
+    let text = "-p tcp --dport 99999 -m u32 --u32 0=1 -m mark --mark x -j REJECT --reject-with nothing";
+    let problems = check_values(&rule(text), Family::Ipv6, &NoDatabases);
+    let words: Vec<_> = problems.iter().map(|problem| &text[problem.span.clone()]).collect();
+    assert_eq!(words, ["99999", "x", "nothing"]);
+    assert_eq!(check_values(&rule("-p tcp --dport 80 -j ACCEPT"), Family::Ipv4, &NoDatabases), []);
 }
 
 #[test]
