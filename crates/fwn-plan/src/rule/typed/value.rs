@@ -141,18 +141,42 @@ pub(super) fn port_in(
         .ok_or_else(|| wrong(value, format!("`{text}` is neither a port number nor the name of a service")))
 }
 
+/// A port as `getaddrinfo` reads it, which iptables asks for some options: a number is decimal whatever it begins with,
+/// a name is one of any protocol, tcp first.
+pub(super) fn resolved_port(value: &Value, text: &str, context: &Context<'_>) -> Result<u16, RuleProblem> {
+    const TCP: u8 = 6;
+    let unknown = || wrong(value, format!("`{text}` is neither a port number nor the name of a service"));
+    if text.is_empty() {
+        return Err(unknown());
+    }
+    if text.bytes().all(|digit| digit.is_ascii_digit()) {
+        return text.parse().map_err(|_| wrong(value, format!("`{text}` is not a port from 0 to 65535")));
+    }
+    let service = |protocol| context.databases.service(text, protocol);
+    service(Some(TCP)).or_else(|| service(None)).ok_or_else(unknown)
+}
+
 /// A port or a range of ports.
 pub(super) fn port_range(
     value: &Value,
     protocol: Option<u8>,
     context: &Context<'_>,
 ) -> Result<Range<u16>, RuleProblem> {
-    let end = |text: &str, default: u16| match text {
-        "" => Ok(default),
-        text => port_in(value, text, protocol, context),
-    };
+    range_of_ports(value, |text| port_in(value, text, protocol, context))
+}
+
+/// A port or a range of ports, each as [`resolved_port`] reads it.
+pub(super) fn resolved_port_range(value: &Value, context: &Context<'_>) -> Result<Range<u16>, RuleProblem> {
+    range_of_ports(value, |text| resolved_port(value, text, context))
+}
+
+fn range_of_ports(
+    value: &Value,
+    port: impl Fn(&str) -> Result<u16, RuleProblem>,
+) -> Result<Range<u16>, RuleProblem> {
+    let end = |text: &str, default: u16| if text.is_empty() { Ok(default) } else { port(text) };
     let Some((first, last)) = value.text.split_once(':') else {
-        return port_in(value, &value.text, protocol, context).map(Range::single);
+        return port(&value.text).map(Range::single);
     };
     let range = Range { first: end(first, 0)?, last: end(last, u16::MAX)? };
     ordered(value, range)
