@@ -2,12 +2,16 @@
 //! and no system call made. A rule that it has no form for is named, so that iptables can encode it instead.
 
 mod expression;
+mod extension_header;
 mod info;
 mod matches;
+mod program;
 mod rare;
+mod rare_target;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::net::IpAddr;
 

@@ -79,9 +79,19 @@ pub(super) struct Names;
 
 impl Databases for Names {
     fn protocol(&self, name: &str) -> Option<u8> {
-        [("icmp", 1), ("tcp", 6), ("udp", 17), ("dccp", 33), ("gre", 47)]
-            .into_iter()
-            .find_map(|(known, number)| (known == name).then_some(number))
+        [
+            ("icmp", 1),
+            ("tcp", 6),
+            ("udp", 17),
+            ("dccp", 33),
+            ("gre", 47),
+            ("ah", 51),
+            ("ipv6-nonxt", 59),
+            ("ipv6-opts", 60),
+            ("ipcomp", 108),
+        ]
+        .into_iter()
+        .find_map(|(known, number)| (known == name).then_some(number))
     }
 
     fn service(&self, name: &str, _protocol: Option<u8>) -> Option<u16> {

@@ -41,6 +41,10 @@ impl Info {
         self.put(at, &value.to_ne_bytes())
     }
 
+    pub(super) fn be32(self, at: usize, value: u32) -> Self {
+        self.put(at, &value.to_be_bytes())
+    }
+
     pub(super) fn u64(self, at: usize, value: u64) -> Self {
         self.put(at, &value.to_ne_bytes())
     }

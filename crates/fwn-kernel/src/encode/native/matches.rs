@@ -16,7 +16,7 @@ use fwn_plan::rule::{Module, Negatable};
 
 use super::expression::{Base, Expressions, Meta, Operator};
 use super::info::Info;
-use super::{NativeContext, NativeError, rare};
+use super::{NativeContext, NativeError, extension_header, program, rare, transport};
 
 /// Appends the expressions of a match.
 pub(super) fn encode(
@@ -64,6 +64,26 @@ pub(super) fn encode(
         TypedMatch::ReversePath(flags) => list.xt_match("rpfilter", 0, &Info::new(8).u8(0, *flags)),
         TypedMatch::Sctp(it) => list.xt_match("sctp", 0, &rare::sctp(it)),
         TypedMatch::Socket(flags) => list.xt_match("socket", 3, &Info::new(8).u8(0, *flags)),
+        TypedMatch::AuthenticationHeader(it) => {
+            list.xt_match("ah", 0, &extension_header::authentication(it));
+        }
+        TypedMatch::Bpf(it) => list.xt_match("bpf", 1, &program::bpf(it)),
+        TypedMatch::Cluster(it) => {
+            let info = Info::new(16).u32(0, it.total).u32(4, it.local.value).u32(8, it.seed);
+            list.xt_match("cluster", 0, &info.u32(12, it.local.negated.into()));
+        }
+        TypedMatch::Dccp(it) => list.xt_match("dccp", 0, &transport::dccp(it)),
+        // without options; x_tables has at least one byte for them
+        TypedMatch::Eui64 => list.xt_match("eui64", 0, &Info::new(8)),
+        TypedMatch::Fingerprint(it) => list.xt_match("osf", 0, &transport::fingerprint(it)),
+        TypedMatch::FragmentHeader(it) => list.xt_match("frag", 0, &extension_header::fragment(it)),
+        TypedMatch::Headers(it) => list.xt_match("ipv6header", 0, &extension_header::headers(it)),
+        TypedMatch::Ipcomp(it) => list.xt_match("ipcomp", 0, &transport::ipcomp(it)),
+        TypedMatch::Mobility(types) => list.xt_match("mh", 0, &extension_header::mobility(types)),
+        TypedMatch::OptionsHeader(it) => list.xt_match(module.name, 0, &extension_header::options(it)),
+        TypedMatch::RoutingHeader(it) => list.xt_match("rt", 0, &extension_header::routing(it)),
+        TypedMatch::SegmentHeader(it) => list.xt_match("srh", 1, &extension_header::segments(it)),
+        TypedMatch::U32(it) => list.xt_match("u32", 0, &program::u32(it)),
         TypedMatch::Comment(comment) => list.xt_match("comment", 0, &Info::new(256).text(0, 256, comment)),
         TypedMatch::Connlimit(limit) => list.xt_match("connlimit", 1, &connlimit(*limit)),
         TypedMatch::Connmark(mark) => list.xt_match("connmark", 1, &masked(mark)),

@@ -14,7 +14,7 @@ use fwn_plan::rule::typed::value::{Masked, Range};
 use super::expression::Expressions;
 use super::info::Info;
 use super::matches::put_set;
-use super::{NativeContext, NativeError, unencodable};
+use super::{NativeContext, NativeError, rare_target, unencodable};
 
 /// Appends the expressions of a target.
 pub(super) fn encode(
@@ -38,6 +38,12 @@ pub(super) fn encode(
             let info = Info::new(32).u32(0, proxy.mark.mask).u32(4, proxy.mark.value);
             list.xt_target("TPROXY", 1, &info.address(8, proxy.address).be16(24, proxy.port));
         }
+        TypedTarget::Ecn(action) => list.xt_target("ECN", 0, &rare_target::ecn(*action)),
+        TypedTarget::Hmark(it) => list.xt_target("HMARK", 0, &rare_target::hmark(it, family)),
+        TypedTarget::IdleTimer(timer) => list.xt_target("IDLETIMER", 1, &rare_target::idle_timer(timer)),
+        TypedTarget::PrefixTranslation(it) => list.xt_target(module.name, 0, &rare_target::prefixes(*it)),
+        TypedTarget::StripTcpOptions(kinds) => list.xt_target("TCPOPTSTRIP", 0, &rare_target::strip(kinds)),
+        TypedTarget::Synproxy(proxy) => list.xt_target("SYNPROXY", 0, &rare_target::synproxy(*proxy)),
         TypedTarget::Connmark(action) => list.xt_target("CONNMARK", 2, &connmark(*action)),
         TypedTarget::Ct(ct) => list.xt_target("CT", 2, &conntrack(ct)),
         TypedTarget::Dscp(point) => list.xt_target("DSCP", 0, &Info::new(8).u8(0, *point)),

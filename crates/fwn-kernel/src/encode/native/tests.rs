@@ -1,5 +1,7 @@
 //! iptables is the oracle: the same rules through it and through the native encoder give the same bytes.
 
+mod rare;
+
 use std::fmt::Write;
 
 use proptest::prelude::*;

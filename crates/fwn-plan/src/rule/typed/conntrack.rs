@@ -110,7 +110,7 @@ pub(super) fn parse_state(module: &Module) -> Result<Conntrack, TypedError> {
     Ok(Conntrack { states: Some(states), alias: true, ..Conntrack::default() })
 }
 
-fn address(option: &OptionUse, context: &Context<'_>) -> Result<Negatable<CtAddress>, TypedError> {
+pub(super) fn address(option: &OptionUse, context: &Context<'_>) -> Result<Negatable<CtAddress>, TypedError> {
     let value = word(option, 0)?;
     let (address, mask) = match value.text.split_once('/') {
         Some((_, mask)) if !is_decimal(mask) => {
@@ -124,7 +124,7 @@ fn address(option: &OptionUse, context: &Context<'_>) -> Result<Negatable<CtAddr
 }
 
 /// Numbers only: iptables asks the resolver for names here.
-fn port(option: &OptionUse) -> Result<Negatable<Range<u16>>, TypedError> {
+pub(super) fn port(option: &OptionUse) -> Result<Negatable<Range<u16>>, TypedError> {
     let value = word(option, 0)?;
     if !value.text.split(':').all(|end| is_decimal(end) || end.is_empty()) {
         return Err(TypedError::form(option, "a port that is not a plain number"));

@@ -8,20 +8,25 @@
 pub mod address;
 pub mod conntrack;
 pub mod device;
+pub mod extension_header;
 pub mod flow;
 pub mod header;
 pub mod icmp;
 pub mod nat;
 pub mod packet;
 pub mod ports;
+pub mod program;
+pub mod rare_target;
 pub mod rate;
 pub mod recent;
 pub mod set;
+pub mod spread;
 pub mod string;
 pub mod target;
 #[cfg(test)]
 mod tests;
 pub mod time;
+pub mod transport;
 pub mod value;
 
 use std::net::IpAddr;
@@ -29,18 +34,25 @@ use std::net::IpAddr;
 use self::address::{Addrtype, IpRanges, Owner};
 use self::conntrack::Conntrack;
 use self::device::{Cgroup, DeviceGroups, Physdev};
+use self::extension_header::{
+    AuthenticationHeader, FragmentHeader, Headers, OptionsHeader, RoutingHeader, SegmentHeader,
+};
 use self::flow::{Connbytes, Connlabel};
 use self::header::{Ecn, Policy, Sctp};
 use self::icmp::Icmp;
 use self::nat::{Nat, PortNat};
 use self::packet::{Compare, Statistic};
 use self::ports::{Multiport, Tcp, Udp};
+use self::program::{BpfInstruction, U32};
+use self::rare_target::{EcnAction, IdleTimer, PrefixTranslation, Synproxy};
 use self::rate::{Connlimit, Hashlimit, Limit};
 use self::recent::Recent;
 use self::set::{SetMatch, SetTarget};
+use self::spread::{Cluster, Hmark};
 use self::string::StringMatch;
 use self::target::{ConnmarkAction, Ct, HopAction, Log, MarkAction, Nflog, Nfqueue, Reject};
 use self::time::Time;
+use self::transport::{Dccp, Fingerprint, Ipcomp};
 use self::value::{Masked, Range};
 use crate::netfilter::Family;
 use crate::rule::databases::Databases;
@@ -78,8 +90,14 @@ pub enum TypedMatch {
     Addrtype(Addrtype),
     /// `ah` in IPv4
     Ah(Negatable<Range<u32>>),
+    /// `ah` in IPv6
+    AuthenticationHeader(AuthenticationHeader),
+    /// `bpf --bytecode`: 1 to 64 instructions.
+    Bpf(Vec<BpfInstruction>),
     /// `cgroup`
     Cgroup(Negatable<Cgroup>),
+    /// `cluster`
+    Cluster(Cluster),
     /// `comment`, at most 255 bytes.
     Comment(String),
     /// `connbytes`
@@ -94,6 +112,8 @@ pub enum TypedMatch {
     Conntrack(Box<Conntrack>),
     /// `cpu`
     Cpu(Negatable<u32>),
+    /// `dccp`
+    Dccp(Dccp),
     /// `devgroup`
     DeviceGroups(DeviceGroups),
     /// `dscp`: 0 to 63.
@@ -102,14 +122,24 @@ pub enum TypedMatch {
     Ecn(Ecn),
     /// `esp`
     Esp(Negatable<Range<u32>>),
+    /// `eui64`
+    Eui64,
+    /// `osf`
+    Fingerprint(Fingerprint),
+    /// `frag`
+    FragmentHeader(FragmentHeader),
     /// `hashlimit`
     Hashlimit(Box<Hashlimit>),
+    /// `ipv6header`
+    Headers(Headers),
     /// `helper`
     Helper(Negatable<String>),
     /// `ttl` in IPv4, `hl` in IPv6
     HopLimit(Compare),
     /// `icmp` in IPv4, `icmp6` in IPv6
     Icmp(Icmp),
+    /// `ipcomp`
+    Ipcomp(Ipcomp),
     /// `iprange`
     IpRanges(IpRanges),
     /// `length`, in bytes with the IP header.
@@ -120,8 +150,12 @@ pub enum TypedMatch {
     Mac(Negatable<[u8; 6]>),
     /// `mark`
     Mark(Negatable<Masked<u32>>),
+    /// `mh`: types.
+    Mobility(Negatable<Range<u8>>),
     /// `multiport`
     Multiport(Multiport),
+    /// `dst` and `hbh`
+    OptionsHeader(OptionsHeader),
     /// `owner`
     Owner(Owner),
     /// `pkttype`: `PACKET_*` (`linux/if_packet.h`)
@@ -138,8 +172,12 @@ pub enum TypedMatch {
     Recent(Box<Recent>),
     /// `rpfilter`: `XT_RPFILTER_*` bits (`linux/netfilter/xt_rpfilter.h`).
     ReversePath(u8),
+    /// `rt`
+    RoutingHeader(RoutingHeader),
     /// `sctp`
     Sctp(Box<Sctp>),
+    /// `srh`
+    SegmentHeader(Box<SegmentHeader>),
     /// `set`
     Set(SetMatch),
     /// `socket`: `XT_SOCKET_*` bits (`linux/netfilter/xt_socket.h`).
@@ -156,6 +194,8 @@ pub enum TypedMatch {
     Time(Box<Time>),
     /// `tos`
     Tos(Negatable<Masked<u8>>),
+    /// `u32`
+    U32(Negatable<U32>),
     /// `udp`
     Udp(Udp),
 }
@@ -177,6 +217,12 @@ pub enum TypedTarget {
     Dnat(Nat),
     /// `DSCP`: 0 to 63.
     Dscp(u8),
+    /// `ECN`
+    Ecn(EcnAction),
+    /// `HMARK`
+    Hmark(Hmark),
+    /// `IDLETIMER`
+    IdleTimer(IdleTimer),
     /// `LOG`
     Log(Log),
     /// `MARK`
@@ -189,6 +235,8 @@ pub enum TypedTarget {
     Nflog(Nflog),
     /// `NFQUEUE`
     Nfqueue(Nfqueue),
+    /// `DNPT` and `SNPT`
+    PrefixTranslation(PrefixTranslation),
     /// `REDIRECT`
     Redirect(PortNat),
     /// `REJECT`
@@ -197,6 +245,10 @@ pub enum TypedTarget {
     Set(SetTarget),
     /// `SNAT`
     Snat(Nat),
+    /// `TCPOPTSTRIP`: kinds of TCP options, 2 to 255.
+    StripTcpOptions(Vec<u8>),
+    /// `SYNPROXY`
+    Synproxy(Synproxy),
     /// `TEE`
     Tee(target::Tee),
     /// `TPROXY`
@@ -219,7 +271,10 @@ pub fn parse_match(module: &Module, context: &Context<'_>) -> Result<TypedMatch,
     Ok(match module.name {
         "addrtype" => TypedMatch::Addrtype(address::parse_addrtype(module, context)?),
         "ah" if context.family == Family::Ipv4 => TypedMatch::Ah(header::parse_ah(module, context)?),
+        "ah" => TypedMatch::AuthenticationHeader(extension_header::parse_ah(module)?),
+        "bpf" => TypedMatch::Bpf(program::parse_bpf(module)?),
         "cgroup" => TypedMatch::Cgroup(device::parse_cgroup(module)?),
+        "cluster" => TypedMatch::Cluster(spread::parse_cluster(module)?),
         "comment" => TypedMatch::Comment(packet::parse_comment(module)?),
         "connbytes" => TypedMatch::Connbytes(flow::parse_connbytes(module)?),
         "connlabel" => TypedMatch::Connlabel(flow::parse_connlabel(module)?),
@@ -228,28 +283,38 @@ pub fn parse_match(module: &Module, context: &Context<'_>) -> Result<TypedMatch,
         "conntrack" => TypedMatch::Conntrack(conntrack::parse(module, context)?.into()),
         "state" => TypedMatch::Conntrack(conntrack::parse_state(module)?.into()),
         "cpu" => TypedMatch::Cpu(device::parse_cpu(module)?),
+        "dccp" => TypedMatch::Dccp(transport::parse_dccp(module)?),
         "devgroup" => TypedMatch::DeviceGroups(device::parse_groups(module)?),
+        "dst" | "hbh" => TypedMatch::OptionsHeader(extension_header::parse_options(module)?),
         "ecn" => TypedMatch::Ecn(header::parse_ecn(module, context)?),
         "esp" => TypedMatch::Esp(header::parse_spis(module, "espspi")?),
+        "eui64" => TypedMatch::Eui64,
+        "frag" => TypedMatch::FragmentHeader(extension_header::parse_frag(module)?),
         "helper" => TypedMatch::Helper(flow::parse_helper(module)?),
         "dscp" => TypedMatch::Dscp(packet::parse_dscp(module)?),
         "hashlimit" => TypedMatch::Hashlimit(rate::parse_hashlimit(module, context)?.into()),
         "ttl" | "hl" => TypedMatch::HopLimit(packet::parse_hop_limit(module)?),
         "icmp" | "icmp6" => TypedMatch::Icmp(icmp::parse(module, context)?),
+        "ipcomp" => TypedMatch::Ipcomp(transport::parse_ipcomp(module)?),
+        "ipv6header" => TypedMatch::Headers(extension_header::parse_headers(module, context)?),
         "iprange" => TypedMatch::IpRanges(address::parse_ip_ranges(module, context)?),
         "length" => TypedMatch::Length(packet::parse_length(module)?),
         "limit" => TypedMatch::Limit(rate::parse_limit(module)?),
         "mac" => TypedMatch::Mac(address::parse_mac(module)?),
         "mark" => TypedMatch::Mark(conntrack::parse_mark(module)?),
+        "mh" => TypedMatch::Mobility(extension_header::parse_mobility(module)?),
         "multiport" => TypedMatch::Multiport(ports::parse_multiport(module, context)?),
+        "osf" => TypedMatch::Fingerprint(transport::parse_fingerprint(module)?),
         "owner" => TypedMatch::Owner(address::parse_owner(module, context)?),
         "pkttype" => TypedMatch::PacketType(packet::parse_packet_type(module)?),
         "physdev" => TypedMatch::Physdev(device::parse_physdev(module)?.into()),
         "policy" => TypedMatch::Policy(header::parse_policy(module, context)?.into()),
         "quota" => TypedMatch::Quota(flow::parse_quota(module)?),
         "realm" => TypedMatch::Realm(device::parse_realm(module)?),
+        "rt" => TypedMatch::RoutingHeader(extension_header::parse_routing(module)?),
         "rpfilter" => TypedMatch::ReversePath(device::parse_rpfilter(module)?),
         "sctp" => TypedMatch::Sctp(header::parse_sctp(module, context)?.into()),
+        "srh" => TypedMatch::SegmentHeader(extension_header::parse_segments(module, context)?.into()),
         "socket" => TypedMatch::Socket(device::parse_socket(module)?),
         "recent" => TypedMatch::Recent(recent::parse(module, context)?.into()),
         "set" => TypedMatch::Set(set::parse_match(module)?),
@@ -259,6 +324,7 @@ pub fn parse_match(module: &Module, context: &Context<'_>) -> Result<TypedMatch,
         "tcpmss" => TypedMatch::Tcpmss(packet::parse_tcpmss(module)?),
         "time" => TypedMatch::Time(time::parse(module)?.into()),
         "tos" => TypedMatch::Tos(packet::parse_tos(module)?),
+        "u32" => TypedMatch::U32(program::parse_u32(module)?),
         "udp" => TypedMatch::Udp(ports::parse_udp(module, context)?),
         _ => return Err(unknown_module(module, "match")),
     })
@@ -280,6 +346,12 @@ pub fn parse_target(module: &Module, context: &Context<'_>) -> Result<TypedTarge
         "NOTRACK" => TypedTarget::Ct(target::NOTRACK.into()),
         "DNAT" => TypedTarget::Dnat(nat::parse(module, context)?),
         "DSCP" => TypedTarget::Dscp(target::parse_dscp(module)?),
+        "DNPT" | "SNPT" => TypedTarget::PrefixTranslation(rare_target::parse_prefixes(module, context)?),
+        "ECN" => TypedTarget::Ecn(rare_target::parse_ecn(module, context)?),
+        "HMARK" => TypedTarget::Hmark(spread::parse_hmark(module, context)?),
+        "IDLETIMER" => TypedTarget::IdleTimer(rare_target::parse_idle_timer(module)?),
+        "SYNPROXY" => TypedTarget::Synproxy(rare_target::parse_synproxy(module)?),
+        "TCPOPTSTRIP" => TypedTarget::StripTcpOptions(rare_target::parse_strip(module)?),
         "HL" | "TTL" => TypedTarget::HopLimit(target::parse_hop_limit(module)?),
         "LOG" => TypedTarget::Log(target::parse_log(module)?),
         "MARK" => TypedTarget::Mark(target::parse_mark(module)?),

@@ -1,5 +1,7 @@
 //! What is refused, and where the finger points; what is taken is compared with iptables in fwn-kernel.
 
+mod rare;
+
 use super::*;
 use crate::expand::Variables;
 use crate::rule::databases::NoDatabases;
@@ -147,15 +149,20 @@ fn a_near_miss_has_a_hint() {
 #[test]
 fn what_is_not_typed_is_no_fault_of_the_rule() {
     for (text, said) in [
-        ("-m u32 --u32 0=1", "match `u32`"),
-        ("-j TCPOPTSTRIP", "target `TCPOPTSTRIP`"),
+        ("-m nfacct --nfacct-name a", "match `nfacct`"),
+        ("-j LED --led-trigger-id a", "target `LED`"),
+        ("-p 33 --dport http", "`--dport` with a port that is not a plain number"),
+        ("-m bpf --object-pinned /sys/fs/bpf/a", "`--object-pinned` of `bpf`"),
+        (
+            "-j HMARK --hmark-src-prefix 255.0.0.0 --hmark-rnd 1 --hmark-mod 1",
+            "`--hmark-src-prefix` with a mask that is no prefix length",
+        ),
         ("-j NFLOG --nflog-range 5", "`--nflog-range` of `NFLOG`"),
         ("-m conntrack --ctorigsrcport http", "`--ctorigsrcport` with a port that is not a plain number"),
         ("-m conntrack --ctorigsrc 10.0.0.1/255.0.0.0", "`--ctorigsrc` with a mask that is no prefix length"),
         ("-p tcp -j REDIRECT --to-ports 1-2/3", "`--to-ports` with shifted ports"),
     ] {
-        let text = if text.starts_with("-j TCPOPT") { format!("-p tcp {text}") } else { text.to_owned() };
-        match error_of(&text, Family::Ipv4) {
+        match error_of(text, Family::Ipv4) {
             Some(TypedError::NotTyped { what, .. }) => assert_eq!(what, said),
             other => panic!("`{text}`: {other:?}"),
         }

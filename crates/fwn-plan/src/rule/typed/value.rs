@@ -233,7 +233,7 @@ pub(super) fn prefix_max(family: Family) -> u8 {
 }
 
 /// The mask of a prefix length, at most [`prefix_max`].
-pub(super) fn prefix_mask(family: Family, length: u8) -> IpAddr {
+pub fn prefix_mask(family: Family, length: u8) -> IpAddr {
     match family {
         Family::Ipv4 => {
             let bits = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
