@@ -1,6 +1,8 @@
 //! `tcp`, `udp` and `multiport`.
 
-use super::value::{Range, choice, list, number, ordered, port_in, port_range, resolved_port_range, word, wrong, wrong_use};
+use super::value::{
+    Range, choice, list, number, ordered, port_in, port_range, resolved_port_range, word, wrong, wrong_use,
+};
 use super::{Context, TypedError, needs, not_typed};
 use crate::rule::{Module, Negatable, OptionUse, Value};
 

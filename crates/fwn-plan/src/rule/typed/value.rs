@@ -97,6 +97,12 @@ where
         })
 }
 
+/// A whole word that is a number within `limits`, decimal whatever it begins with.
+pub(super) fn decimal(value: &Value, limits: RangeInclusive<u32>) -> Result<u32, RuleProblem> {
+    let text = value.text.trim_start_matches('0');
+    number_in(value, if text.is_empty() { &value.text } else { text }, limits)
+}
+
 /// `A`, `A:B`, `A:`, `:B`: what is missing is the least or the greatest. That the first is not greater is *not*
 /// asked for: iptables takes such a range in some matches.
 pub(super) fn number_range<T>(value: &Value, limits: RangeInclusive<T>) -> Result<Range<T>, RuleProblem>
@@ -281,6 +287,19 @@ pub(super) fn choice<T: Copy>(
     known
         .iter()
         .find_map(|(name, it)| name.eq_ignore_ascii_case(text).then_some(*it))
+        .ok_or_else(|| unknown(value, what, text, known.iter().map(|(name, _)| *name)))
+}
+
+/// The value of a word out of a table, to the letter.
+pub(super) fn exact_choice<T: Copy>(
+    value: &Value,
+    text: &str,
+    what: &str,
+    known: &[(&'static str, T)],
+) -> Result<T, RuleProblem> {
+    known
+        .iter()
+        .find_map(|(name, it)| (*name == text).then_some(*it))
         .ok_or_else(|| unknown(value, what, text, known.iter().map(|(name, _)| *name)))
 }
 
