@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn only_what_has_no_native_form_goes_through_iptables() {
-        let plan = plan(&["-p tcp --dport 80", "-m u32 --u32 0=1 -j DROP", "-p udp"]);
+        let plan = plan(&["-p tcp --dport 80", "-m conntrack --ctorigsrcport 0080 -j DROP", "-p udp"]);
         let auto = encode_plan(&plan, Engine::Auto, &CONTEXT, &no_sets).expect("encodes");
         let iptables = encode_plan(&plan, Engine::Iptables, &CONTEXT, &no_sets).expect("encodes");
         assert_eq!((auto.by_iptables, iptables.by_iptables), (1, 3));
@@ -186,7 +186,7 @@ mod tests {
         let plan = plan(&[
             "-p tcp --dport 99999",
             "-j ACCEPT",
-            "-m u32 --u32 nonsense",
+            "-m conntrack --ctorigsrcport nonsense",
             "-m set --match-set nosuch src",
         ]);
         let Err(EncodePlanError::Rules(problems)) = encode_plan(&plan, Engine::Auto, &CONTEXT, &no_sets)
@@ -200,8 +200,8 @@ mod tests {
             [
                 ("99999", "`99999` is not a port from 0 to 65535"),
                 (
-                    "\"-m u32 --u32 nonsense\"",
-                    "iptables refuses the rule: u32: at char 0: not a number or out of range"
+                    "\"-m conntrack --ctorigsrcport nonsense\"",
+                    "iptables refuses the rule: Port \"nonsense\" does not resolve to anything."
                 ),
                 ("-m set", "there is no set `nosuch`"),
             ]
@@ -210,23 +210,29 @@ mod tests {
 
     #[test]
     fn the_native_engine_alone_says_what_it_lacks() {
-        let plan = plan(&["-m u32 --u32 0=1"]);
+        let plan = plan(&["-m conntrack --ctorigsrcport 0080"]);
         let Err(EncodePlanError::Rules(problems)) =
             encode_plan(&plan, Engine::Native, &CONTEXT, &must_not_run)
         else {
             panic!("not encoded")
         };
         assert_eq!(problems.0.len(), 1);
-        assert_eq!(words(&problems.0[0]), "-m u32");
-        assert_eq!(problems.0[0].message, "match `u32` is not encoded natively");
+        assert_eq!(words(&problems.0[0]), "--ctorigsrcport 0080");
+        assert_eq!(
+            problems.0[0].message,
+            "`--ctorigsrcport` with a port that is not a plain number is not encoded natively"
+        );
     }
 
     #[test]
     fn where_iptables_fails_the_rule_that_needs_it_is_named() {
-        let plan = plan(&["-j ACCEPT", "-m u32 --u32 0=1"]);
+        let plan = plan(&["-j ACCEPT", "-m conntrack --ctorigsrcport 0080"]);
         let error =
             encode_plan(&plan, Engine::Auto, &CONTEXT, &must_not_run).expect_err("iptables cannot run");
-        assert_eq!(error.to_string(), "test.fw: match `u32` is not encoded natively, and iptables failed");
+        assert_eq!(
+            error.to_string(),
+            "test.fw: `--ctorigsrcport` with a port that is not a plain number is not encoded natively, and iptables failed"
+        );
         let source = std::error::Error::source(&error).expect("a source").to_string();
         assert_eq!(source, "cannot make the sets that the rules name in a scratch network namespace");
     }
