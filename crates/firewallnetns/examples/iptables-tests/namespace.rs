@@ -135,9 +135,10 @@ fn program(family: Family, what: &str) -> String {
 
 fn complaint(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
+    let plain = |line: &str| line.split_once("(nf_tables): ").map_or(line, |(_, rest)| rest).to_owned();
     let boilerplate =
         |line: &&str| line.is_empty() || line.starts_with("Try `") || line.starts_with("Error occurred at");
-    let lines = text.lines().filter(|line| !boilerplate(line));
+    let lines = text.lines().filter(|line| !boilerplate(line)).map(plain).filter(|line| !line.is_empty());
     format!("{} ({})", lines.collect::<Vec<_>>().join("; "), output.status)
 }
 
