@@ -64,11 +64,19 @@ fn parse_tests(value: &Value) -> Result<U32, RuleProblem> {
 
 /// `NUMBER OPERATOR NUMBER ... =`
 fn parse_location(scan: &mut Scanner<'_>) -> Result<Vec<U32Step>, RuleProblem> {
+    const OPERATORS: [&str; 4] = ["&", "<<", ">>", "@"];
+    const SHIFTS: [usize; 2] = [1, 2];
     let mut steps = vec![U32Step { operator: 0, number: scan.number()? }];
     while !scan.take("=") {
-        let operator = ["&", "<<", ">>", "@"].iter().position(|operator| scan.take(operator));
+        let operator = OPERATORS.iter().position(|operator| scan.take(operator));
         let operator = operator.ok_or_else(|| scan.expected("`=` or one of `&`, `<<`, `>>`, `@`"))?;
-        steps.push(U32Step { operator: operator as u8, number: scan.number()? });
+        let number = scan.number()?;
+        // what older kernels make of it depends on the machine; newer ones refuse it (`net/netfilter/xt_u32.c`)
+        if SHIFTS.contains(&operator) && number >= u32::BITS {
+            let message = format!("`{}` shifts by {number} bits, and there are 32", scan.value.text);
+            return Err(wrong(scan.value, message));
+        }
+        steps.push(U32Step { operator: operator as u8, number });
         scan.at_most(steps.len(), "numbers before the `=`")?;
     }
     Ok(steps)

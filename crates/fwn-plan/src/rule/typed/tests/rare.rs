@@ -8,6 +8,7 @@ fn wrong_values_of_rare_extensions_are_named_where_they_stand() {
         ("-p 33 -m dccp --dccp-types REQUST", "REQUST", "unknown DCCP type"),
         ("-p 33 -m dccp --dccp-option 0", "0", "not a number from 1 to 255"),
         ("-m u32 --u32 0<1=1", "0<1=1", "`0<1=1` needs `=` or one of `&`, `<<`, `>>`, `@` before `<1=1`"),
+        ("-m u32 --u32 0<<32=1", "0<<32=1", "shifts by 32 bits"),
         ("-m u32 --u32 0=1&&", "0=1&&", "needs a number from 0 to 4294967295 at its end"),
         ("-m u32 --u32 \"0 = 1 2\"", "\"0 = 1 2\"", "needs `,` or `&&` before `2`"),
         (
@@ -67,6 +68,7 @@ fn what_does_not_fit_is_not_cut_off() {
         ("-m dst --dst-opts 5:256", "5:256"),
         ("-m bpf --bytecode \"1,65536 0 0 0\"", "\"1,65536 0 0 0\""),
         ("-m bpf --bytecode \"1,6 256 0 0\"", "\"1,6 256 0 0\""),
+        ("-m bpf --bytecode \"1,6 0 0 0 7\"", "\"1,6 0 0 0 7\""),
         ("-p tcp -j SYNPROXY --mss 65536", "65536"),
         ("-p tcp -j SYNPROXY --wscale 256", "256"),
         ("-j HMARK --hmark-src-prefix 129 --hmark-rnd 1 --hmark-mod 1", "129"),
