@@ -13,7 +13,7 @@ use fwn_plan::netfilter::Family;
 use fwn_plan::ruleset::RuleSet;
 
 use crate::call::Call;
-use crate::failure::Failure;
+use crate::failure::{Failure, unresolved};
 use crate::gather::gather;
 use crate::resolver::resolve;
 use crate::state::State;
@@ -29,7 +29,8 @@ pub fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
     // the host guard comes before anything that costs or could be waited for
     let target = call.open_netns()?;
     let ruleset = gather(&call, result.as_ref(), environment)?;
-    let hosts = resolve(&ruleset.host_names(), &call.settings.resolver).map_err(Failure::Names)?;
+    let hosts = resolve(&ruleset.host_names(), &call.settings.resolver)
+        .map_err(|error| unresolved(&ruleset, error))?;
 
     let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
     let mut connection = Connection::open(&target).map_err(Failure::Apply)?;
@@ -56,9 +57,11 @@ pub fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
         };
         call.states.write(&state).map_err(std::io::Error::other)
     };
-    let applied = apply(&mut connection, &request, &mut journal);
+    let applied = apply(connection, &request, &mut journal);
     if let Err(error) = applied {
-        put_back_state(&call, previous.as_ref());
+        if !error.is_in_force() {
+            put_back_state(&call, &netns, previous.as_ref());
+        }
         return Err(Failure::Apply(error).into());
     }
     let rules: usize = plan.tables.iter().map(|half| half.rules.len()).sum();
@@ -78,10 +81,10 @@ fn foreign_sets(
 }
 
 /// After a failed ADD the namespace holds what it held before, and so does the state folder.
-fn put_back_state(call: &Call<'_>, previous: Option<&State>) {
+fn put_back_state(call: &Call<'_>, netns: &RecordedNetns, previous: Option<&State>) {
     let result = match previous {
         Some(state) => call.states.write(state),
-        None => call.states.remove(&call.attachment),
+        None => call.states.remove(&call.attachment, netns),
     };
     if let Err(error) = result {
         log::error!("cannot put the state back: {error}");

@@ -9,7 +9,7 @@ use fwn_kernel::netns::{NetnsError, TargetNetns};
 
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::gather::gather;
+use crate::gather::gather_partly;
 use crate::state::State;
 
 /// Removes the firewall of an attachment. `environment` is the plugin's own.
@@ -22,11 +22,11 @@ pub fn del(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
     match netns {
         None | Some(Err(NetnsError::Missing(_))) => {
             log::debug!("the namespace is gone, and its firewall with it");
+            Ok(call.states.remove_everywhere(&call.attachment).map_err(Failure::State)?)
         }
-        Some(Err(error)) => return Err(Failure::Netns(error).into()),
-        Some(Ok(target)) => take_out(&call, &target, environment)?,
+        Some(Err(error)) => Err(Failure::Netns(error).into()),
+        Some(Ok(target)) => Ok(take_out(&call, &target, environment)?),
     }
-    Ok(call.states.remove(&call.attachment).map_err(Failure::State)?)
 }
 
 fn take_out(
@@ -36,6 +36,7 @@ fn take_out(
 ) -> Result<(), Failure> {
     let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
     let netns = RecordedNetns::from(target.id());
+    call.states.sweep(&netns).map_err(Failure::State)?;
     // a damaged state file is as good as none: the marks in the kernel tell the rest
     let state = call.states.read(&call.attachment, &netns).unwrap_or_else(|error| {
         log::warn!("{error}");
@@ -45,7 +46,8 @@ fn take_out(
         Some(_) => Vec::new(),
         None => configured_sets(call, environment),
     };
-    take_out_of(call, target, state.as_ref(), &configured)
+    take_out_of(call, target, state.as_ref(), &configured)?;
+    call.states.remove(&call.attachment, &netns).map_err(Failure::State)
 }
 
 /// Takes the firewall of the call's attachment out of a namespace that is locked.
@@ -68,24 +70,29 @@ pub(crate) fn take_out_of(
     remove(connection, &call.attachment, record, configured, &siblings, &mut keep).map_err(Failure::Apply)
 }
 
-/// The sets that the configuration asks for, where no state file tells what was made. Without a configuration that
-/// can be read there is nothing to go by.
+/// The sets that the configuration asks for, as far as it can be read, where no state file tells what was made.
 fn configured_sets(call: &Call<'_>, environment: Vec<(String, String)>) -> Vec<RecordedSet> {
     let result = call.previous_result().unwrap_or_default();
-    match gather(call, result.as_ref(), environment) {
-        Ok(ruleset) => ruleset
-            .sets
-            .iter()
-            .map(|set| RecordedSet {
-                name: set.name().to_owned(),
-                kind: set.kind().name().to_owned(),
-                created: true,
-                persist: set.persist(),
-            })
-            .collect(),
-        Err(error) => {
-            log::warn!("no state file, and the configuration cannot be read: {}", CniError::from(error));
-            Vec::new()
+    let ruleset = match gather_partly(call, result.as_ref(), environment) {
+        Ok((ruleset, problems)) => {
+            if !problems.0.is_empty() {
+                log::warn!("no state file, and the configuration is wrong: {problems}");
+            }
+            ruleset
         }
-    }
+        Err(error) => {
+            log::warn!("no state file, and a saved set cannot be read: {}", CniError::from(error));
+            return Vec::new();
+        }
+    };
+    ruleset
+        .sets
+        .iter()
+        .map(|set| RecordedSet {
+            name: set.name().to_owned(),
+            kind: set.kind().name().to_owned(),
+            created: true,
+            persist: set.persist(),
+        })
+        .collect()
 }

@@ -4,9 +4,13 @@ use std::error::Error;
 
 use fwn_cni::error::{CniError, ErrorCode};
 use fwn_kernel::encode::plan::EncodePlanError;
+use fwn_kernel::firewall::FirewallError;
 use fwn_kernel::firewall::apply::ApplyError;
 use fwn_kernel::netns::NetnsError;
-use fwn_plan::problem::{Problems, render_problems};
+use fwn_kernel::nft::transaction::{CommitError, Refusal};
+use fwn_plan::origin::Origin;
+use fwn_plan::problem::{Problem, Problems, render_problems};
+use fwn_plan::ruleset::RuleSet;
 
 use crate::persist::PersistError;
 use crate::resolver::{Reason, ResolveError};
@@ -19,8 +23,8 @@ pub enum Failure {
     Configuration(Problems),
     /// The namespace.
     Netns(NetnsError),
-    /// Names of rules.
-    Names(ResolveError),
+    /// Names of rules, and where they were written.
+    Names(ResolveError, Problems),
     /// The state folder.
     State(StateError),
     /// Saved sets.
@@ -41,7 +45,7 @@ impl From<Failure> for CniError {
                 };
                 Self::new(code, with_causes(&error))
             }
-            Failure::Names(error) => {
+            Failure::Names(error, problems) => {
                 // a name that does not resolve now may do so later; one that is none never will
                 let never = match &error {
                     ResolveError::Names(names) => {
@@ -50,7 +54,15 @@ impl From<Failure> for CniError {
                     ResolveError::ResolvConf { .. } => true,
                     ResolveError::File { .. } => false,
                 };
-                Self::new(if never { ErrorCode::BadConfig } else { ErrorCode::TryAgain }, with_causes(&error))
+                let code = if never { ErrorCode::BadConfig } else { ErrorCode::TryAgain };
+                if problems.0.is_empty() {
+                    return Self::new(code, with_causes(&error));
+                }
+                Self::new(code, first_lines(&problems)).with_details(render_problems(&problems))
+            }
+            Failure::State(error @ StateError::Damaged { .. }) => {
+                let hint = "a DEL of its attachment removes it, with what it made; then ADD again";
+                Self::new(ErrorCode::Io, with_causes(&error)).with_details(hint)
             }
             Failure::State(error) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Persist(error) => Self::new(ErrorCode::Io, with_causes(&error)),
@@ -59,9 +71,45 @@ impl From<Failure> for CniError {
             Failure::Apply(ApplyError::Encode(EncodePlanError::Rules(problems))) => {
                 Failure::Configuration(problems).into()
             }
+            Failure::Apply(ApplyError::Firewall(FirewallError::Commit(CommitError::Refused(refusals))))
+                if refusals.iter().all(|refusal| refusal.origin.is_some()) =>
+            {
+                Failure::Configuration(refused(refusals)).into()
+            }
+            Failure::Apply(
+                error @ (ApplyError::Journal(_) | ApplyError::Firewall(FirewallError::Journal(_))),
+            ) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Apply(error) => Self::new(ErrorCode::ApplyFailed, with_causes(&error)),
         }
     }
+}
+
+/// What the kernel refuses of the configuration.
+fn refused(refusals: Vec<Refusal>) -> Problems {
+    let problem = |refusal: Refusal| {
+        let message = refusal.words();
+        refusal.origin.map(|origin| Problem { origin, message, hint: refusal.hint.map(str::to_owned) })
+    };
+    Problems(refusals.into_iter().filter_map(problem).collect())
+}
+
+/// Every place where a name is written that has no addresses.
+pub(crate) fn unresolved(ruleset: &RuleSet, error: ResolveError) -> Failure {
+    let mut problems = Problems::default();
+    if let ResolveError::Names(names) = &error {
+        let mut push = |name: &str, origin: &Origin| {
+            if let Some(reason) = names.get(name) {
+                problems.push(Problem::new(origin.clone(), format!("cannot resolve `{name}`: {reason}")));
+            }
+        };
+        for set in &ruleset.sets {
+            set.host_names().for_each(|name| push(name, set.origin()));
+        }
+        for rule in &ruleset.rules {
+            rule.parsed.host_names().for_each(|name| push(name, &rule.origin));
+        }
+    }
+    Failure::Names(error, problems)
 }
 
 /// One line a problem, as many as a runtime's log can bear; the details have them with the text shown.
@@ -75,7 +123,7 @@ fn first_lines(problems: &Problems) -> String {
 }
 
 /// The error and what it came from.
-fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

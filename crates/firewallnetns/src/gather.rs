@@ -1,8 +1,15 @@
 //! The only host I/O before the namespace is touched: reads the files that the configuration names and resolves the
 //! names in its rules. Everything comes out as facts for the pure core.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use fwn_cni::result::AddResult;
+use fwn_kernel::encode::native::NativeContext;
+use fwn_kernel::encode::plan::{EncodePlanError, encode_plan};
+use fwn_kernel::encode::scratch_sets::make_scratch_sets;
+use fwn_kernel::netns::available_families;
 use fwn_plan::config::{Section, Text, parse_fw};
+use fwn_plan::decide::{Facts, decide};
 use fwn_plan::expand::Variables;
 use fwn_plan::origin::Source;
 use fwn_plan::problem::{Problem, Problems};
@@ -31,6 +38,23 @@ pub fn gather(
     result: Option<&AddResult>,
     environment: Vec<(String, String)>,
 ) -> Result<RuleSet, Failure> {
+    let (ruleset, mut problems) = gather_partly(call, result, environment)?;
+    if !problems.0.is_empty() {
+        problems.extend(refusals(ruleset, call));
+        return Err(Failure::Configuration(problems));
+    }
+    Ok(ruleset)
+}
+
+/// The same, with what is right even where something is wrong.
+///
+/// # Errors
+/// A saved set cannot be read.
+pub fn gather_partly(
+    call: &Call<'_>,
+    result: Option<&AddResult>,
+    environment: Vec<(String, String)>,
+) -> Result<(RuleSet, Problems), Failure> {
     let conf = &call.settings.conf;
     let mut problems = Problems::default();
     let mut data_dir = LazyDataDir { settings: &call.settings, open: None };
@@ -57,14 +81,37 @@ pub fn gather(
 
     let repetitions =
         Repetitions { port_mappings, ips: variables::addresses(result, &call.attachment.interface) };
-    let ruleset = problems.collect(RuleSet::build(&sections, &all, &repetitions, &call.databases));
-    let mut ruleset = problems.finish(ruleset.unwrap_or_default()).map_err(Failure::Configuration)?;
+    let (mut ruleset, more) = RuleSet::build_partly(&sections, &all, &repetitions, &call.databases);
+    problems.extend(more);
     for set in ruleset.sets.iter_mut().filter(|set| set.persist()) {
         if let Some(saved) = call.persist.load(set.name()).map_err(Failure::Persist)? {
-            set.load(&saved, &Services(&call.databases)).map_err(Failure::Configuration)?;
+            problems.extend(set.load(&saved, &Services(&call.databases)).err().unwrap_or_default());
         }
     }
-    Ok(ruleset)
+    Ok((ruleset, problems))
+}
+
+/// What the engine refuses of a rule set that is wrong elsewhere already, so that all bad rules are named in one go.
+/// Rules for which names would have to be resolved are left for the next time.
+fn refusals(mut ruleset: RuleSet, call: &Call<'_>) -> Problems {
+    ruleset.rules.retain(|rule| rule.parsed.host_names().next().is_none());
+    ruleset.sets.clear();
+    let used: BTreeSet<_> =
+        ruleset.rules.iter().flat_map(|rule| &rule.parsed.sets).map(|set| set.name.text.clone()).collect();
+    let sets = used.iter().map(|name| (name.clone(), None)).collect();
+    let facts = Facts { families: available_families(), hosts: BTreeMap::default(), sets };
+    let plan = match decide(&ruleset, &facts) {
+        Ok(plan) => plan,
+        Err(problems) => return problems,
+    };
+    let indexes: BTreeMap<String, u16> = used.into_iter().zip(0..).collect();
+    let context = NativeContext { databases: &call.databases, set_index: &|name| indexes.get(name).copied() };
+    let prepare = || make_scratch_sets(&indexes).map_err(Into::into);
+    match encode_plan(&plan, call.settings.engine, &context, &prepare) {
+        Err(EncodePlanError::Rules(problems)) => problems,
+        // it will be said once the rest is right
+        Ok(_) | Err(EncodePlanError::Iptables { .. }) => Problems::default(),
+    }
 }
 
 /// Reads the .fw files that have a fixed name, for STATUS: without an attachment variables have no values.

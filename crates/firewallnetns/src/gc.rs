@@ -23,7 +23,14 @@ pub fn gc(invocation: &Invocation) -> Result<(), CniError> {
         return Err(CniError::new(ErrorCode::BadConfig, message).with_details("an empty list removes all"));
     };
     let mut errors = Vec::new();
-    for state in call.states.all().map_err(Failure::State)? {
+    for state in call.states.each().map_err(Failure::State)? {
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => {
+                errors.push(CniError::from(Failure::State(error)));
+                continue;
+            }
+        };
         let attachment = Attachment::from(&state.record.attachment);
         let is_valid = valid.iter().any(|valid| {
             (&valid.container_id, &valid.ifname) == (&attachment.container, &attachment.interface)
@@ -51,5 +58,5 @@ fn collect(call: &Call<'_>, state: &State) -> Result<(), Failure> {
             {}
         Err(error) => return Err(Failure::Netns(error)),
     }
-    call.states.remove(&call.attachment).map_err(Failure::State)
+    call.states.remove(&call.attachment, &state.record.netns).map_err(Failure::State)
 }

@@ -25,7 +25,8 @@ pub mod state;
 pub mod status;
 pub mod variables;
 
-use fwn_cni::plugin::{Served, serve};
+use cli::demo::ipam::StaticIpam;
+use fwn_cni::plugin::{Plugin, Served, serve};
 use plugin::Firewall;
 
 /// The streams of a process.
@@ -51,7 +52,9 @@ pub fn run(
     let env =
         |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     let firewall = Firewall { environment: environment.clone() };
-    match serve(&firewall, &env, streams.stdin, streams.stdout, streams.stderr) {
+    // under another name the same file is the demo's own IPAM plugin
+    let plugin: &dyn Plugin = if cli::demo::ipam::is_called(&arguments) { &StaticIpam } else { &firewall };
+    match serve(plugin, &env, streams.stdin, streams.stdout, streams.stderr) {
         Served::Exit(code) => code,
         Served::NotCalled => cli::run(arguments, &environment, streams),
     }

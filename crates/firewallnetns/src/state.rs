@@ -1,20 +1,21 @@
 //! What is in force: one JSON file an attachment in the state folder, and the lock of a namespace.
 //!
-//! File names tell whose file it is and in which namespace (`NETWORK:CONTAINER:IFNAME:NETNS.json`), so that finding
-//! the others in a namespace opens only theirs. Namespaces do not outlive a boot, so nothing is synced; a file is
-//! written under another name and renamed, so that a reader never sees half of one.
+//! Names tell in which namespace and whose it is (`NETNS/NETWORK:CONTAINER:IFNAME.json`), so that a call opens the
+//! files of its own namespace and no other, however many containers there are. Namespaces do not outlive a boot, so
+//! nothing is synced; a file is written under another name and renamed, so that a reader never sees half of one.
 
-use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::persist::PersistDir;
+use fwn_kernel::firewall::owner::OwnerId;
 use fwn_kernel::firewall::record::{Record, RecordedNetns};
 use fwn_plan::plan::Attachment;
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::{Deserialize, Serialize};
+
+use crate::persist::PersistDir;
 
 /// What one attachment has in force, and what its DEL needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,10 +63,10 @@ pub struct NetnsLock {
     _file: File,
 }
 
-/// A temporary file begins so: it is never taken for a state.
-const TEMPORARY: &str = ".new-";
-/// How a state file ends.
-const SUFFIX: &str = ".json";
+/// A state that is being written.
+const TEMPORARY: &str = "new";
+/// What a state file ends with.
+const EXTENSION: &str = "json";
 
 impl StateDir {
     /// The folder at `path`; nothing is opened yet.
@@ -111,25 +112,12 @@ impl StateDir {
         }
     }
 
-    /// The state of an attachment, in whatever namespace; of several (a namespace was lost and made anew) the one
-    /// written last.
-    ///
-    /// # Errors
-    /// [`StateError`]; a missing folder holds nothing.
-    pub fn find(&self, attachment: &Attachment) -> Result<Option<State>, StateError> {
-        let prefix = format!("{}:", stem(attachment));
-        let mut found = self.read_where(|name| name.starts_with(&prefix))?;
-        found.sort_by_key(|state| state.record.made_at);
-        Ok(found.pop())
-    }
-
     /// The state of an attachment in this namespace.
     ///
     /// # Errors
     /// [`StateError`]
     pub fn read(&self, attachment: &Attachment, netns: &RecordedNetns) -> Result<Option<State>, StateError> {
-        let own = file_name(attachment, netns);
-        Ok(self.read_where(|name| name == own)?.pop())
+        self.read_file(&self.file(attachment, netns))
     }
 
     /// The states of other attachments in the same namespace.
@@ -137,17 +125,22 @@ impl StateDir {
     /// # Errors
     /// [`StateError`]
     pub fn siblings(&self, attachment: &Attachment, netns: &RecordedNetns) -> Result<Vec<State>, StateError> {
-        let own = file_name(attachment, netns);
-        let suffix = format!(":{}{SUFFIX}", key(netns));
-        self.read_where(|name| name.ends_with(&suffix) && name != own)
+        let own = self.file(attachment, netns);
+        let others = self.files_in(&self.folder(netns))?.into_iter().filter(|path| *path != own);
+        others.filter_map(|path| self.read_file(&path).transpose()).collect()
     }
 
-    /// All states there are.
+    /// All states there are, and what is wrong with those that cannot be read.
     ///
     /// # Errors
-    /// [`StateError`]
-    pub fn all(&self) -> Result<Vec<State>, StateError> {
-        self.read_where(|_| true)
+    /// The folder cannot be listed.
+    pub fn each(&self) -> Result<Vec<Result<State, StateError>>, StateError> {
+        let mut states = Vec::new();
+        for folder in self.folders()? {
+            let files = self.files_in(&folder)?;
+            states.extend(files.iter().filter_map(|path| self.read_file(path).transpose()));
+        }
+        Ok(states)
     }
 
     /// Writes the state of its attachment in its namespace.
@@ -155,70 +148,115 @@ impl StateDir {
     /// # Errors
     /// [`StateError::Io`]
     pub fn write(&self, state: &State) -> Result<(), StateError> {
-        let name = file_name(&Attachment::from(&state.record.attachment), &state.record.netns);
-        let path = self.path.join(&name);
-        let temporary =
-            self.path.join(format!("{TEMPORARY}{}-{}", std::process::id(), state.record.netns.inode));
+        let netns = &state.record.netns;
+        let path = self.file(&Attachment::from(&state.record.attachment), netns);
+        let temporary = self.temporary(netns);
         let bytes =
             serde_json::to_vec(state).map_err(|source| StateError::Damaged { path: path.clone(), source })?;
+        let create =
+            || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
         let write = || {
             use io::Write;
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            let mut file = match create() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::DirBuilder::new().mode(0o700).create(self.folder(netns))?;
+                    create()?
+                }
+                other => other?,
+            };
             file.write_all(&bytes)?;
             fs::rename(&temporary, &path)
         };
         write().map_err(|source| self.io("write", &path, source))
     }
 
-    /// Removes every state of an attachment; none is fine.
+    /// Removes what a call for this namespace left behind that was killed while it wrote. The namespace is locked.
     ///
     /// # Errors
     /// [`StateError::Io`]
-    pub fn remove(&self, attachment: &Attachment) -> Result<(), StateError> {
-        let prefix = format!("{}:", stem(attachment));
-        for name in self.names(|name| name.starts_with(&prefix))? {
-            let path = self.path.join(name);
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(self.io("remove", &path, source));
-                }
-                _ => {}
-            }
+    pub fn sweep(&self, netns: &RecordedNetns) -> Result<(), StateError> {
+        self.remove_file(&self.temporary(netns))
+    }
+
+    /// Removes the state of an attachment in this namespace; none is fine.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]
+    pub fn remove(&self, attachment: &Attachment, netns: &RecordedNetns) -> Result<(), StateError> {
+        self.remove_file(&self.file(attachment, netns))?;
+        // the last one takes the folder along
+        let _ = fs::remove_dir(self.folder(netns));
+        Ok(())
+    }
+
+    /// Removes every state of an attachment whose namespace is gone, in whatever namespace it was.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]
+    pub fn remove_everywhere(&self, attachment: &Attachment) -> Result<(), StateError> {
+        for folder in self.folders()? {
+            self.remove_file(&folder.join(file_name(attachment)))?;
+            let _ = fs::remove_dir(folder);
         }
         Ok(())
     }
 
-    fn read_where(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<State>, StateError> {
-        let mut states = Vec::new();
-        for name in self.names(wanted)? {
-            let path = self.path.join(name);
-            let bytes = match fs::read(&path) {
-                // another call has just removed it
-                Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
-                other => other.map_err(|source| self.io("read", &path, source))?,
-            };
-            states
-                .push(serde_json::from_slice(&bytes).map_err(|source| StateError::Damaged { path, source })?);
-        }
-        Ok(states)
+    /// The folder of a namespace.
+    fn folder(&self, netns: &RecordedNetns) -> PathBuf {
+        self.path.join(format!("{}-{}", netns.inode, netns.cookie))
     }
 
-    fn names(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, StateError> {
-        let list = match fs::read_dir(&self.path) {
-            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(|source| self.io("list", &self.path, source))?,
-        };
-        let mut names = Vec::new();
-        for entry in list {
-            let entry = entry.map_err(|source| self.io("list", &self.path, source))?;
-            let name = entry.file_name();
-            let is_state = |name: &&str| name.ends_with(SUFFIX) && !name.starts_with(TEMPORARY);
-            names
-                .extend(OsStr::to_str(&name).filter(is_state).filter(|name| wanted(name)).map(str::to_owned));
+    fn file(&self, attachment: &Attachment, netns: &RecordedNetns) -> PathBuf {
+        self.folder(netns).join(file_name(attachment))
+    }
+
+    /// The name that a state is written under first: whoever writes holds the lock, so one of a namespace is enough.
+    fn temporary(&self, netns: &RecordedNetns) -> PathBuf {
+        self.folder(netns).join(TEMPORARY)
+    }
+
+    /// `None` where another call has just removed it.
+    fn read_file(&self, path: &Path) -> Result<Option<State>, StateError> {
+        match fs::read(path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.io("read", path, source)),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|source| StateError::Damaged { path: path.to_owned(), source }),
         }
-        names.sort();
-        Ok(names)
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), StateError> {
+        match fs::remove_file(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.io("remove", path, source)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The folders of all namespaces.
+    fn folders(&self) -> Result<Vec<PathBuf>, StateError> {
+        let mut paths = self.list(&self.path)?;
+        paths.retain(|path| path.is_dir());
+        Ok(paths)
+    }
+
+    /// The state files in the folder of a namespace.
+    fn files_in(&self, folder: &Path) -> Result<Vec<PathBuf>, StateError> {
+        let mut paths = self.list(folder)?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
+        Ok(paths)
+    }
+
+    /// What a folder holds, sorted; nothing where it is missing.
+    fn list(&self, folder: &Path) -> Result<Vec<PathBuf>, StateError> {
+        let list = match fs::read_dir(folder) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|source| self.io("list", folder, source))?,
+        };
+        let paths: Result<Vec<_>, _> = list.map(|entry| entry.map(|entry| entry.path())).collect();
+        let mut paths = paths.map_err(|source| self.io("list", folder, source))?;
+        paths.sort();
+        Ok(paths)
     }
 
     #[expect(clippy::unused_self, reason = "reads as what the folder says of itself")]
@@ -227,23 +265,12 @@ impl StateDir {
     }
 }
 
-/// `NETWORK:CONTAINER:IFNAME`: none of the three may hold a colon. A name too long for a file is replaced by its
-/// digest.
-fn stem(attachment: &Attachment) -> String {
-    /// `NAME_MAX` is 255; the namespace, the suffix and a temporary name need some of it.
-    const LONGEST: usize = 180;
-    let stem = format!("{}:{}:{}", attachment.network, attachment.container, attachment.interface);
-    if stem.len() <= LONGEST {
-        stem
-    } else {
-        format!("{}:{}", attachment.interface, fwn_kernel::firewall::owner::OwnerId::of(attachment))
-    }
-}
-
-fn key(netns: &RecordedNetns) -> String {
-    format!("{}-{}", netns.inode, netns.cookie)
-}
-
-fn file_name(attachment: &Attachment, netns: &RecordedNetns) -> String {
-    format!("{}:{}{SUFFIX}", stem(attachment), key(netns))
+/// `NETWORK:CONTAINER:IFNAME.json`: none of the three may hold a colon. Names too long for a file are replaced by
+/// their digest.
+fn file_name(attachment: &Attachment) -> String {
+    /// `NAME_MAX` (`linux/limits.h`)
+    const LONGEST: usize = 255;
+    let Attachment { network, container, interface } = attachment;
+    let name = format!("{network}:{container}:{interface}.{EXTENSION}");
+    if name.len() <= LONGEST { name } else { format!("{}:{interface}.{EXTENSION}", OwnerId::of(attachment)) }
 }

@@ -89,6 +89,16 @@ impl Chain<'_> {
         }
     }
 
+    /// Whether an ADD of this attachment succeeded and no DEL has since.
+    ///
+    /// # Errors
+    /// Code 5: what is kept cannot be read. Code 4: a name is malformed.
+    pub fn is_known(&self, list: &NetworkList, rt: &RuntimeConf) -> Result<bool, CniError> {
+        check_names(list, rt)?;
+        let kept = self.cache().load(&list.name, rt).map_err(|error| cache_error("read", &error))?;
+        Ok(kept.is_some())
+    }
+
     /// CHECK by every plugin in order, with the kept result. Success if the list says `disableCheck`.
     ///
     /// # Errors

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 
 use fwn_plan::netfilter::{Families, Family};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, readlink};
+use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::Mode;
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use crate::sys;
 
@@ -70,6 +71,9 @@ pub enum NetnsError {
         /// Why.
         source: io::Error,
     },
+    /// There is no thread to enter it with.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// It could not be entered.
     #[error("cannot enter network namespace `{path}`")]
     Enter {
@@ -106,8 +110,8 @@ impl TargetNetns {
             source => NetnsError::Open { path: path.to_owned(), source },
         })?;
         let file = File::from(fd);
-        let link = readlink(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file)).as_str());
-        if !link.is_ok_and(|name| name.to_string_lossy().starts_with("net:[")) {
+        // by the file system: the link in /proc/self/fd of a namespace that was bound to a path shows that path
+        if !fstatfs(&file).is_ok_and(|system| system.filesystem_type() == NSFS_MAGIC) {
             return Err(NetnsError::NotANetns(path.to_owned()));
         }
         let metadata = file.metadata().map_err(|_| NetnsError::NotANetns(path.to_owned()))?;
@@ -117,7 +121,7 @@ impl TargetNetns {
             return Err(NetnsError::Own(path.to_owned()));
         }
         let mut target = Self { fd: file.into(), path: path.to_owned(), id };
-        // a link called `net:[...]` could be made by anyone; that setns takes it as CLONE_NEWNET cannot
+        // namespaces of other kinds are on the same file system; setns takes none of them as CLONE_NEWNET
         let (cookie, seen) = target.run(|| {
             let probe = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
             let cookie = probe.and_then(|socket| sys::netns_cookie(&socket)).unwrap_or(0);
@@ -144,7 +148,7 @@ impl TargetNetns {
     /// Runs `work` inside the namespace, on a thread that ends with it: there is no way back to miss.
     ///
     /// # Errors
-    /// [`NetnsError::Enter`]; `work` was not called then.
+    /// [`NetnsError::Enter`], [`NetnsError::Thread`]; `work` was not called then.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
         let inside = || {
             setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(|source| match source {
@@ -153,9 +157,12 @@ impl TargetNetns {
             })?;
             Ok(work())
         };
-        std::thread::scope(|scope| match scope.spawn(inside).join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
+        std::thread::scope(|scope| {
+            match std::thread::Builder::new().spawn_scoped(scope, inside).map_err(NetnsError::Thread)?.join()
+            {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         })
     }
 }

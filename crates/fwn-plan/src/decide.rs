@@ -244,6 +244,6 @@ fn no_common_family(item: &RuleItem, facts: &Facts, wanted: Families) -> Problem
 
 /// The families that a set leaves which is asked for or there already: both if its type has none.
 fn set_families(name: &str, ruleset: &RuleSet, facts: &Facts) -> Option<Families> {
-    let asked = ruleset.sets.iter().find(|set| set.name() == name).map(SetDraft::family);
+    let asked = ruleset.set(name).map(SetDraft::family);
     asked.or_else(|| facts.sets.get(name).copied()).map(Families::from)
 }

@@ -1,7 +1,7 @@
 //! All sections merged in order: variables expanded, repetitions unrolled, words of rules checked. Every item keeps
 //! its origin. Nothing is decided yet: which families, which addresses a name has, what is final.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -58,6 +58,9 @@ pub struct RuleSet {
     pub policies: Vec<PolicyItem>,
     /// Rules.
     pub rules: Vec<RuleItem>,
+    /// Where in `sets` the set of a name stands: with thousands of sets and rules, nothing may search.
+    set_index: HashMap<String, usize>,
+    chain_index: HashSet<(Table, String)>,
 }
 
 /// A user chain to create, in both families.
@@ -116,6 +119,17 @@ impl RuleSet {
         repetitions: &Repetitions,
         databases: &dyn Databases,
     ) -> Result<Self, Problems> {
+        let (ruleset, problems) = Self::build_partly(sections, variables, repetitions, databases);
+        problems.finish(ruleset)
+    }
+
+    /// The same, with what is right even where something is wrong: for looking further.
+    pub fn build_partly(
+        sections: &[SectionInput],
+        variables: &Variables,
+        repetitions: &Repetitions,
+        databases: &dyn Databases,
+    ) -> (Self, Problems) {
         let mut ruleset = Self::default();
         let mut problems = Problems::default();
         // a rule may name a chain that a later section creates
@@ -134,7 +148,7 @@ impl RuleSet {
                 problems.collect(ruleset.add_rule(rule, variables, repetitions, databases));
             }
         }
-        problems.finish(ruleset)
+        (ruleset, problems)
     }
 
     /// Every host name that a rule or a set entry has.
@@ -148,7 +162,12 @@ impl RuleSet {
     pub fn foreign_sets(&self) -> BTreeSet<&str> {
         let in_rules = self.rules.iter().flat_map(|rule| &rule.parsed.sets).map(|set| set.name.text.as_str());
         let used = in_rules.chain(self.sets.iter().flat_map(SetDraft::members));
-        used.filter(|name| !self.sets.iter().any(|set| set.name() == *name)).collect()
+        used.filter(|name| self.set(name).is_none()).collect()
+    }
+
+    /// The set of this name that a section makes.
+    pub fn set(&self, name: &str) -> Option<&SetDraft> {
+        self.set_index.get(name).and_then(|index| self.sets.get(*index))
     }
 
     fn add_set(
@@ -184,11 +203,12 @@ impl RuleSet {
         if let Some(file) = file {
             set.load(file, &Services(databases))?;
         }
-        if let Some(first) = self.sets.iter().find(|other| other.name() == set.name()) {
+        if let Some(first) = self.set(set.name()) {
             let message = format!("set `{}` is asked for twice", set.name());
             let hint = format!("first at {}", first.origin());
             return Err(Problem::new(conf.set.origin.clone(), message).hint(hint).into());
         }
+        self.set_index.insert(set.name().to_owned(), self.sets.len());
         self.sets.push(set);
         Ok(())
     }
@@ -208,7 +228,7 @@ impl RuleSet {
             return Err(Problem::new(origin, message).into());
         }
         // two sections may want the same chain
-        if !self.chains.iter().any(|chain| chain.table == table && chain.name == name) {
+        if self.chain_index.insert((table, name.clone())) {
             self.chains.push(UserChain { table, name, origin });
         }
         Ok(())
@@ -323,13 +343,17 @@ impl RuleSet {
         problems.finish(())
     }
 
+    fn has_user_chain(&self, table: Table, name: &str) -> bool {
+        self.chain_index.contains(&(table, name.to_owned()))
+    }
+
     fn user_chains(&self, table: Table) -> impl Iterator<Item = &str> + Clone {
         self.chains.iter().filter(move |chain| chain.table == table).map(|chain| chain.name.as_str())
     }
 
     /// A rule stands in a chain that exists.
     fn check_chain_of_rule(&self, origin: &Origin, chain: &str, table: Table) -> Problems {
-        if table.builtin(chain).is_some() || self.user_chains(table).any(|name| name == chain) {
+        if table.builtin(chain).is_some() || self.has_user_chain(table, chain) {
             return Problems::default();
         }
         let built_in = table.hooks().iter().map(|hook| hook.chain());
@@ -347,7 +371,7 @@ impl RuleSet {
     /// A rule jumps to a user chain that exists.
     fn check_jump(&self, rule: &Origin, parsed: &ParsedRule, table: Table) -> Problems {
         let Some(Value { text: name, span }) = parsed.chain() else { return Problems::default() };
-        if self.user_chains(table).any(|chain| chain == name) {
+        if self.has_user_chain(table, name) {
             return Problems::default();
         }
         let mut known: Vec<&str> = self.user_chains(table).collect();

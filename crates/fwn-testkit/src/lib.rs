@@ -7,6 +7,8 @@
 pub mod cases;
 pub mod plugin;
 pub mod probe;
+pub mod raw;
+pub mod service;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -137,6 +139,10 @@ impl Drop for Netns {
     }
 }
 
+/// Addresses that the kernel makes itself, link-local ones, can be used at once too.
+const WITHOUT_DAD: &str = "echo 0 >/proc/sys/net/ipv6/conf/all/accept_dad
+echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad";
+
 /// A "host" and a container namespace, joined by a veth pair on demand.
 #[derive(Debug, Default)]
 pub struct Sandbox {
@@ -153,12 +159,16 @@ impl Sandbox {
     }
 
     /// Joins them: `host0` with 10.9.0.1/24 and fd09::1/64 on the host's side, `eth0` with 10.9.0.2/24 and
-    /// fd09::2/64 in the container; both up, without duplicate address detection, loopback up too.
+    /// fd09::2/64 in the container; both up and ready for packets, without duplicate address detection, loopback up
+    /// too.
     ///
     /// # Panics
-    /// `ip` fails.
+    /// `ip` fails, or the interfaces do not become ready.
     pub fn connect(&self) -> &Self {
         let pid = self.container.pid();
+        // before there are interfaces: they take the setting over when they are made
+        self.host.sh(WITHOUT_DAD);
+        self.container.sh(WITHOUT_DAD);
         self.host.sh(&format!(
             "ip link set lo up; ip link add host0 type veth peer name eth0 netns {pid}
              ip addr add 10.9.0.1/24 dev host0; ip addr add fd09::1/64 dev host0 nodad; ip link set host0 up"
@@ -167,6 +177,20 @@ impl Sandbox {
             "ip link set lo up; ip addr add 10.9.0.2/24 dev eth0; ip addr add fd09::2/64 dev eth0 nodad; ip link set eth0 up
              ip route add default via 10.9.0.1; ip -6 route add default via fd09::1",
         );
+        // an interface is up some time after its peer: only then the kernel sends, makes a link-local address, and
+        // joins the groups in which neighbours ask for its addresses (`linkwatch_do_dev`, net/core/link_watch.c)
+        for (netns, interface, group) in
+            [(&self.host, "host0", "ff02::1:ff00:1"), (&self.container, "eth0", "ff02::1:ff00:2")]
+        {
+            netns.sh(&format!(
+                "for try in $(seq 1000); do
+                     if ip -6 maddr show dev {interface} | grep -q '{group}$' &&
+                        ip -6 addr show dev {interface} scope link | grep -q fe80; then exit 0; fi
+                     sleep 0.005
+                 done
+                 exit 1"
+            ));
+        }
         self
     }
 }

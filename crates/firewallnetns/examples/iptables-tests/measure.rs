@@ -85,7 +85,7 @@ fn ours(case: &Case<'_>, databases: &dyn Databases) -> io::Result<Result<InForce
     let scratch = Scratch::new()?;
     scratch.prepare(&case.line.setup)?;
     let target = TargetNetns::open(&scratch.path()).map_err(io::Error::other)?;
-    let mut connection = Connection::open(&target).map_err(io::Error::other)?;
+    let connection = Connection::open(&target).map_err(io::Error::other)?;
     let request = ApplyRequest {
         plan: &plan,
         attachment: &Attachment {
@@ -98,7 +98,7 @@ fn ours(case: &Case<'_>, databases: &dyn Databases) -> io::Result<Result<InForce
         previous: None,
         siblings: &[],
     };
-    match apply(&mut connection, &request, &mut |_| Ok(())) {
+    match apply(connection, &request, &mut |_| Ok(())) {
         Ok(_) => scratch.look(case.family).map(Ok),
         Err(error) => Ok(Err(Refused::Wrong(error.to_string()))),
     }

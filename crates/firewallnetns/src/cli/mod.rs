@@ -1,10 +1,136 @@
-//! The command line for people.
+//! The command line for people: arguments and environment come in; results go to stdout, all else to stderr, an exit
+//! code out. A runtime never gets here, since it sets `CNI_COMMAND`.
+
+pub(crate) mod demo;
+mod network;
+mod sha512;
 
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use fwn_cni::error::CniError;
+use fwn_cni::plugin::about;
+
 use crate::Streams;
+use network::{AttachmentArgs, GcArgs, StatusArgs};
+
+/// The command did what it was asked for.
+const SUCCESS: u8 = 0;
+/// It failed, and said why.
+const FAILURE: u8 = 1;
+/// It was not understood; nothing was done.
+const USAGE: u8 = 2;
+
+/// A firewall inside every container's network namespace, from iptables rules.
+#[derive(Debug, Parser)]
+#[command(name = "firewallnetns", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+A CNI runtime calls this program with CNI_COMMAND set; then it is a plugin (CNI 0.1.0 to 1.1.0) and reads no arguments.
+
+Exit codes: 0 done, 1 failed, 2 not understood.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show in two scratch namespaces that it works: the documented example with real packets
+    ///
+    /// Makes a host's and a container's network namespace, attaches the container by macvtap and firewallnetns, shows
+    /// the result and the rules, sends packets that are accepted, reset and dropped, detaches it, and removes
+    /// everything. Touches nothing of this machine. Exit code 0 if every packet fared as expected. Needs root.
+    Demo,
+    /// Attach a namespace to a network: ADD by all its plugins
+    #[command(after_help = network::VARIABLES)]
+    Add(AttachmentArgs),
+    /// Detach a namespace from a network: DEL by all its plugins
+    ///
+    /// What is gone already is success.
+    #[command(after_help = network::VARIABLES)]
+    Del(AttachmentArgs),
+    /// Compare an attachment with what its ADD made: CHECK by all its plugins
+    #[command(after_help = network::VARIABLES)]
+    Check(AttachmentArgs),
+    /// Remove what belongs to no valid attachment of a network: GC by all its plugins
+    #[command(after_help = network::VARIABLES)]
+    Gc(GcArgs),
+    /// Tell whether a network could be attached to: STATUS by all its plugins
+    #[command(after_help = network::VARIABLES)]
+    Status(StatusArgs),
+}
 
 /// Runs one command; gives the exit code.
-pub fn run(_arguments: Vec<OsString>, _environment: &[(String, String)], _streams: &mut Streams<'_>) -> u8 {
-    0
+pub fn run(arguments: Vec<OsString>, environment: &[(String, String)], streams: &mut Streams<'_>) -> u8 {
+    if arguments.len() <= 1 {
+        // as every CNI plugin does that is started by hand
+        let about = about(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        return print_to(streams.stderr, &format!("{about}\n{}", Cli::command().render_help()), SUCCESS);
+    }
+    let command = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return print_to(streams.stdout, &error.render().to_string(), SUCCESS);
+        }
+        Err(error) => return print_to(streams.stderr, &error.render().to_string(), USAGE),
+    };
+    crate::logging::start(log::LevelFilter::Warn);
+    let environment = Environment(environment);
+    let done = match command {
+        Command::Demo => return demo::run(environment, streams),
+        Command::Add(args) => network::add(&args, environment, streams.stdout),
+        Command::Del(args) => network::del(&args, environment),
+        Command::Check(args) => network::check(&args, environment),
+        Command::Gc(args) => network::gc(&args, environment),
+        Command::Status(args) => network::status(&args, environment, streams.stderr),
+    };
+    match done {
+        Ok(()) => SUCCESS,
+        Err(error) => print_to(streams.stderr, &render_error(&error), FAILURE),
+    }
+}
+
+/// The environment, in which an empty variable is an unset one.
+#[derive(Debug, Clone, Copy)]
+struct Environment<'a>(&'a [(String, String)]);
+
+impl<'a> Environment<'a> {
+    fn get(self, name: &str) -> Option<&'a str> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+}
+
+/// Prints a text; the exit code is `code` unless that fails.
+fn print_to(stream: &mut dyn std::io::Write, text: &str, code: u8) -> u8 {
+    let printed = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+    if printed.is_ok() { code } else { FAILURE }
+}
+
+/// An error for people: the message, then the details, indented, on lines of their own.
+fn render_error(error: &CniError) -> String {
+    let mut text = format!("error: {} (CNI code {})\n", error.msg, error.code);
+    for line in error.details.iter().flat_map(|details| details.lines()) {
+        text.push_str(format!("  {line}").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn details_are_shown_on_their_own_lines() {
+        let error = CniError::new(7_u32, "it is wrong").with_details("line one\n\nline two");
+        assert_eq!(render_error(&error), "error: it is wrong (CNI code 7)\n  line one\n\n  line two\n");
+    }
 }

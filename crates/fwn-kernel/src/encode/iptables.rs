@@ -59,6 +59,9 @@ pub enum EncodeError {
     /// No namespace to work in.
     #[error("cannot make a scratch network namespace")]
     Scratch(#[source] Errno),
+    /// No thread to work on.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     /// The sets that the rules name could not be made there.
     #[error("cannot make the sets that the rules name in a scratch network namespace")]
     Prepare(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -205,9 +208,11 @@ fn in_scratch<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, EncodeError
         unshare(CloneFlags::CLONE_NEWNET).map_err(EncodeError::Scratch)?;
         Ok(work())
     };
-    std::thread::scope(|scope| match scope.spawn(inside).join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
+    std::thread::scope(|scope| {
+        match std::thread::Builder::new().spawn_scoped(scope, inside).map_err(EncodeError::Thread)?.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     })
 }
 

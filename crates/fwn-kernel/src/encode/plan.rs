@@ -83,8 +83,8 @@ pub fn encode_plan(
         Err(EncodeError::Refused(refusals)) => {
             for refusal in refusals {
                 let Some((at, _)) = left.get(refusal.rule) else { continue };
-                let message = format!("iptables refuses the rule: {}", refusal.message);
-                problems.push((*at, Problem::new(operations[*at].origin.clone(), message)));
+                problems
+                    .push((*at, Problem::new(operations[*at].origin.clone(), in_words(&refusal.message))));
             }
         }
         // what is wrong with the rules is more to the point
@@ -93,11 +93,14 @@ pub fn encode_plan(
     }
     if !problems.is_empty() {
         problems.sort_by_key(|(at, _)| *at);
-        // a rule for both families is wrong twice, and said once
-        problems.dedup_by(|(_, later), (_, earlier)| later == earlier);
-        return Err(EncodePlanError::Rules(Problems(
-            problems.into_iter().map(|(_, problem)| problem).collect(),
-        )));
+        let mut said = Problems::default();
+        for (_, problem) in problems {
+            // a rule for both families is wrong twice, and said once
+            if !said.0.contains(&problem) {
+                said.push(problem);
+            }
+        }
+        return Err(EncodePlanError::Rules(said));
     }
     let mut encoded = encoded.into_iter().flatten();
     let tables = plan.tables.iter().map(|half| encoded.by_ref().take(half.rules.len()).collect()).collect();
@@ -116,6 +119,25 @@ fn problem(origin: &Origin, error: NativeError) -> Problem {
             Problem::new(place, message).hint("with `engine` `auto`, iptables encodes it")
         }
     }
+}
+
+/// What iptables says; where it was the kernel that refused (`RULE_APPEND failed (Invalid argument): rule in chain X`),
+/// what that means.
+fn in_words(message: &str) -> String {
+    let reason = message.strip_prefix("RULE_APPEND failed (").and_then(|rest| rest.split_once("): "));
+    let Some((reason, _)) = reason else { return format!("iptables refuses the rule: {message}") };
+    let meaning = match reason {
+        "No such file or directory" => ": it lacks a match, a target or what one of them names",
+        "Invalid argument" => {
+            ": a match or target does not take these options, or does not work in this table or chain"
+        }
+        // ELOOP, and EMLINK past NFT_JUMP_STACK_SIZE (`linux/netfilter/nf_tables.h`)
+        "Too many levels of symbolic links" | "Too many links" => {
+            ": the chains jump in a circle, or more than 16 deep"
+        }
+        _ => "",
+    };
+    format!("the kernel refuses the rule ({reason}){meaning}")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
+use std::thread::Builder;
 use std::time::Duration;
 
 use fwn_plan::netfilter::Family;
@@ -110,17 +111,24 @@ fn run(program: &Path, arguments: &[&str], stdin: &str, timeout: Duration) -> Re
         return Err(failed(io::ErrorKind::BrokenPipe.into()));
     };
     std::thread::scope(|scope| {
+        // a thread that cannot be had must not leave the child behind
+        let refused = |source| {
+            let _ = killpg(group, Signal::SIGKILL);
+            failed(source)
+        };
         // a child that ends before it has read all says why on stderr
-        scope.spawn(move || drop(to_child.write_all(stdin.as_bytes())));
-        let complaints = scope.spawn(move || {
+        let feed = move || drop(to_child.write_all(stdin.as_bytes()));
+        Builder::new().spawn_scoped(scope, feed).map_err(refused)?;
+        let read = move || {
             let mut bytes = Vec::new();
             (&mut from_child).take(COMPLAINTS_MAX).read_to_end(&mut bytes)?;
             // read on, or the child would be killed by SIGPIPE
             io::copy(&mut from_child, &mut io::sink())?;
             Ok(bytes)
-        });
+        };
+        let complaints = Builder::new().spawn_scoped(scope, read).map_err(refused)?;
         let (ended, end) = mpsc::channel();
-        scope.spawn(move || ended.send(child.wait()));
+        Builder::new().spawn_scoped(scope, move || ended.send(child.wait())).map_err(refused)?;
         let Ok(status) = end.recv_timeout(timeout) else {
             // not reaped yet, so the number is still its own
             let _ = killpg(group, Signal::SIGKILL);

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use fwn_plan::netfilter::Family;
 use fwn_plan::set::{CreateOptions, SetKind};
 
 use crate::ipset::{SetClient, SetError};
 
 /// Makes sets of these names under these indexes in the namespace of the calling thread.
 ///
-/// A set match holds no more of its set than the index, so a set of any type stands for it. Indexes are given lowest
-/// free first (`find_free_id`, `net/netfilter/ipset/ip_set_core.c`), so fillers take those between.
+/// A set match holds no more of its set than the index, so a set of any type stands for it; a list of sets has no
+/// family, and so iptables takes it in both halves. Indexes are given lowest free first (`find_free_id`, `net/netfilter/ipset/ip_set_core.c`), so fillers take those between.
 ///
 /// # Errors
 /// The kernel has no ip_set, or refuses a set.
@@ -21,7 +20,7 @@ pub fn make_scratch_sets(sets: &BTreeMap<String, u16>) -> Result<(), SetError> {
     for index in 0..=*last {
         let filler = format!("fwn-filler-{index}");
         let name = by_index.get(&index).copied().unwrap_or(&filler);
-        client.create_as(name, SetKind::HashIp, Some(Family::Ipv4), &CreateOptions::default())?;
+        client.create_as(name, SetKind::ListSet, None, &CreateOptions::default())?;
     }
     Ok(())
 }

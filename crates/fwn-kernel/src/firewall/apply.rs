@@ -102,6 +102,13 @@ pub enum ApplyError {
     Firewall(#[from] FirewallError),
 }
 
+impl ApplyError {
+    /// Whether the plan is in force all the same: the record that was last written down holds.
+    pub fn is_in_force(&self) -> bool {
+        matches!(self, Self::Firewall(FirewallError::Unconfirmed(_)))
+    }
+}
+
 impl Connection {
     /// Opens the sockets inside the namespace.
     ///
@@ -133,13 +140,13 @@ impl Connection {
     }
 }
 
-/// Puts a plan in force. `journal` writes down what DEL will need, before the namespace is changed and again once it
-/// has been read back.
+/// Puts a plan in force and closes the connection. `journal` writes down what DEL will need, before the namespace is
+/// changed and again once it has been read back.
 ///
 /// # Errors
-/// See [`ApplyError`]: the namespace then holds what it held before.
+/// See [`ApplyError`]: the namespace then holds what it held before, unless [`ApplyError::is_in_force`].
 pub fn apply(
-    connection: &mut Connection,
+    mut connection: Connection,
     request: &ApplyRequest<'_>,
     journal: &mut dyn FnMut(&Record) -> io::Result<()>,
 ) -> Result<Record, ApplyError> {
@@ -153,14 +160,41 @@ pub fn apply(
             return Err(error);
         }
     }
-    let result = rules(connection, request, &sets, journal);
-    if !sets.is_empty() {
-        match &result {
-            Ok(_) => sets.finish(connection.sets()?),
-            Err(_) => sets.undo(connection.sets()?),
+    let result = rules(&mut connection, request, &sets, journal);
+    if sets.is_empty() {
+        return result;
+    }
+    connection.sets()?;
+    let Connection { nft, sets: client, .. } = connection;
+    let mut client = client?;
+    match result {
+        Ok(record) => {
+            let obsolete = sets.has_obsolete();
+            if obsolete {
+                close_after_batch(nft);
+            }
+            let record = Record { sets: sets.finish(&mut client, request.previous), ..record };
+            if obsolete && let Err(error) = journal(&record) {
+                log::warn!("cannot write down that sets were removed: {error}");
+            }
+            Ok(record)
+        }
+        Err(error) => {
+            close_after_batch(nft);
+            if error.is_in_force() {
+                sets.finish(&mut client, request.previous);
+            } else {
+                sets.undo(&mut client);
+            }
+            Err(error)
         }
     }
-    result
+}
+
+/// The kernel lets go of the sets when it destroys the rules, some time after the batch; closing the socket waits for
+/// that (`nft_rcv_nl_event`, `net/netfilter/nf_tables_api.c`).
+fn close_after_batch(nft: NetlinkSocket) {
+    drop(nft);
 }
 
 fn rules(
@@ -190,9 +224,10 @@ fn rules(
         previous: request.previous,
         siblings: request.siblings,
     };
-    let mut with_sets = |record: &Record| journal(&Record { sets: sets.recorded(), ..record.clone() });
+    let recorded = sets.with_obsolete(request.previous);
+    let mut with_sets = |record: &Record| journal(&Record { sets: recorded.clone(), ..record.clone() });
     let record = put_in_force(&mut connection.nft, &compose, &mut with_sets)?;
-    Ok(Record { sets: sets.recorded(), ..record })
+    Ok(Record { sets: recorded, ..record })
 }
 
 /// What is to be done with the contents of a set before it is removed.
@@ -227,9 +262,7 @@ pub fn remove(
     connection.sets()?;
     let Connection { nft, sets: client, .. } = connection;
     let mut client = client?;
-    // the kernel lets go of the sets when it destroys the rules, some time after the batch; closing the socket waits
-    // for that (`nft_rcv_nl_event`, `net/netfilter/nf_tables_api.c`)
-    drop(nft);
+    close_after_batch(nft);
     // a list:set lets go of its members by going first
     for set in sets.iter().rev().filter(|set| set.created) {
         remove_set(&mut client, set, keep);

@@ -8,8 +8,10 @@ use fwn_plan::netfilter::{Family, Policy, Table};
 
 use super::owner::decode_owner;
 use super::record::{Record, RecordedRule, RecordedTable};
+use crate::nft::constants::NFT_TABLE_F_DORMANT;
+use crate::nft::decode::decode_accepts;
 use crate::nft::digest::digest;
-use crate::nft::observe::{ObservedChain, ObservedTable, Ruleset};
+use crate::nft::observe::{ObservedChain, ObservedRule, ObservedTable, Ruleset};
 
 /// One way in which the firewall is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct Difference {
     pub family: Family,
     /// The table.
     pub table: Table,
-    /// The chain; empty where the table itself is gone.
+    /// The chain; empty where it is about the table itself.
     pub chain: String,
     /// What is different.
     pub kind: DifferenceKind,
@@ -29,6 +31,10 @@ pub struct Difference {
 pub enum DifferenceKind {
     /// The table is gone.
     TableMissing,
+    /// Somebody has switched the table off.
+    Dormant,
+    /// The rules are there, without the marks that tell whose they are.
+    MarksLost,
     /// The chain is gone.
     ChainMissing,
     /// The chain has another policy.
@@ -56,6 +62,11 @@ pub enum DifferenceKind {
         /// The first rule that it stands before.
         before: RecordedRule,
     },
+    /// A rule that somebody else added later stands after ours, and lets through what the policy would drop.
+    BeforePolicy {
+        /// Number of the foreign rule in its chain, from 1.
+        position: usize,
+    },
     /// A rule that carries the owner, and was never recorded.
     Unknown {
         /// Number of the rule in its chain, from 1.
@@ -68,6 +79,15 @@ impl fmt::Display for Difference {
         let Self { family, table, chain, kind } = self;
         match kind {
             DifferenceKind::TableMissing => return write!(f, "table `{table}` ({family}) is missing"),
+            DifferenceKind::Dormant => {
+                return write!(f, "table `{table}` ({family}) is dormant: no rule in it has an effect");
+            }
+            DifferenceKind::MarksLost => {
+                return write!(
+                    f,
+                    "the rules in table `{table}` ({family}) have lost their marks, as if they had been saved and restored; an ADD again renews them"
+                );
+            }
             DifferenceKind::ChainMissing => write!(f, "chain `{chain}` is missing")?,
             DifferenceKind::Policy { set, found: Some(found) } => {
                 write!(f, "policy of chain `{chain}` is {found} instead of {set}")?;
@@ -82,6 +102,12 @@ impl fmt::Display for Difference {
             }
             DifferenceKind::InTheWay { position, before } => {
                 write!(f, "rule {position} of chain `{chain}` was added later and stands before {before}")?;
+            }
+            DifferenceKind::BeforePolicy { position } => {
+                write!(
+                    f,
+                    "rule {position} of chain `{chain}` was added later and accepts before policy DROP"
+                )?;
             }
             DifferenceKind::Unknown { position } => {
                 write!(f, "rule {position} of chain `{chain}` is ours, but not on record")?;
@@ -118,6 +144,13 @@ impl<'a> Comparison<'a> {
     }
 
     fn table(&self, table: &ObservedTable, differences: &mut Vec<Difference>) {
+        if table.flags & NFT_TABLE_F_DORMANT != 0 {
+            differences.push(self.difference("", DifferenceKind::Dormant));
+        }
+        let unmarked = self.recorded.unmarked(self.record.owner(), table);
+        if !unmarked.is_empty() {
+            differences.push(self.difference("", DifferenceKind::MarksLost));
+        }
         let mut by_chain: HashMap<&str, Vec<&RecordedRule>> = HashMap::new();
         for rule in &self.recorded.rules {
             by_chain.entry(&rule.chain).or_default().push(rule);
@@ -129,7 +162,7 @@ impl<'a> Comparison<'a> {
             };
             differences.extend(self.policy(chain));
             let rules = by_chain.get(recorded.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            self.rules(chain, rules, differences);
+            self.rules(chain, rules, &unmarked, differences);
         }
     }
 
@@ -145,7 +178,13 @@ impl<'a> Comparison<'a> {
         Some(self.difference(&chain.name, DifferenceKind::Policy { set, found: chain.policy }))
     }
 
-    fn rules(&self, chain: &ObservedChain, recorded: &[&'a RecordedRule], differences: &mut Vec<Difference>) {
+    fn rules(
+        &self,
+        chain: &ObservedChain,
+        recorded: &[&'a RecordedRule],
+        unmarked: &HashMap<u64, u32>,
+        differences: &mut Vec<Difference>,
+    ) {
         let owner = self.record.owner();
         let places: HashMap<u32, usize> =
             recorded.iter().enumerate().map(|(at, rule)| (rule.ordinal, at)).collect();
@@ -157,9 +196,12 @@ impl<'a> Comparison<'a> {
         let mut unknown = Vec::new();
         let mut furthest: Option<usize> = None;
         for (position, rule) in (1..).zip(&chain.rules) {
-            let place = match decode_owner(&rule.user_data) {
-                None if rule.handle > self.recorded.last_handle => {
-                    foreign.push(position);
+            let mark = decode_owner(&rule.user_data)
+                .or_else(|| unmarked.get(&rule.handle).map(|ordinal| (owner, *ordinal)));
+            let place = match mark {
+                // what was restored is all new, whosever it is
+                None if unmarked.is_empty() && rule.handle > self.recorded.last_handle => {
+                    foreign.push((position, rule));
                     continue;
                 }
                 Some((id, ordinal)) if id == owner => places.get(&ordinal).copied(),
@@ -171,7 +213,7 @@ impl<'a> Comparison<'a> {
                 continue;
             };
             *seen = Some(digest(&rule.expressions).ok() == expected.digest);
-            in_the_way.extend(foreign.drain(..).map(|position| (position, expected)));
+            in_the_way.extend(foreign.drain(..).map(|(position, _)| (position, expected)));
             match furthest.filter(|furthest| *furthest > place).and_then(|furthest| recorded.get(furthest)) {
                 Some(before) => moved.push((expected, *before)),
                 None => furthest = Some(place),
@@ -191,6 +233,13 @@ impl<'a> Comparison<'a> {
         }
         for (position, before) in in_the_way {
             push(DifferenceKind::InTheWay { position, before: before.clone() });
+        }
+        if self.recorded.policy(&chain.name).is_some_and(|policy| policy.set == Policy::Drop) {
+            // what cannot be read may accept
+            let accepts = |rule: &ObservedRule| decode_accepts(&rule.expressions).unwrap_or(true);
+            for (position, _) in foreign.into_iter().filter(|(_, rule)| accepts(rule)) {
+                push(DifferenceKind::BeforePolicy { position });
+            }
         }
         for position in unknown {
             push(DifferenceKind::Unknown { position });

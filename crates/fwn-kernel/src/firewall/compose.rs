@@ -142,7 +142,7 @@ pub fn compose<'a>(
     observed: &'a Ruleset,
 ) -> Result<(Changes<'a>, Record), ComposeError> {
     let owner = OwnerId::of(request.attachment);
-    let scene = Scene { observed, owner, siblings: request.siblings };
+    let scene = Scene::new(observed, owner, request.previous, request.siblings);
     let scope = request.previous.map_or(Scope::RulesOnly, Scope::Recorded);
     let mut changes = retire(&scene, scope, request.plan);
     let mut tables = Vec::new();
@@ -372,7 +372,7 @@ impl<'a> TableComposer<'a, '_> {
         let others: Vec<u64> = existing
             .iter()
             .flat_map(|chain| &chain.rules)
-            .filter(|rule| !self.scene.owns(rule))
+            .filter(|rule| !self.existing.is_some_and(|table| self.scene.owns(table, rule)))
             .map(|rule| rule.handle)
             .collect();
         let places: Vec<_> = ops.iter().map(|op| op.placement).collect();

@@ -1,5 +1,5 @@
-//! The firewall of an attachment: what has to be done for it ([`compose`], [`remove`]), what was done ([`record`],
-//! [`owner`]), whether it still holds ([`compare`]); and the short way from there into the kernel. Sets are not
+//! The firewall of an attachment: what has to be done for it ([`mod@compose`], [`mod@remove`]), what was done ([`record`],
+//! [`owner`]), whether it still holds ([`mod@compare`]); and the short way from there into the kernel. Sets are not
 //! looked at here: they must exist before, and outlive, the rules that use them.
 
 pub mod apply;
@@ -38,6 +38,9 @@ pub enum FirewallError {
     /// What DEL will need could not be written down.
     #[error("cannot write down what is in force")]
     Journal(#[source] std::io::Error),
+    /// The batch went through, what followed did not, and the rules could not, or must not, be taken out again.
+    #[error("the firewall is in force, but {source}", source = .0)]
+    Unconfirmed(#[source] Box<FirewallError>),
     /// It was put in force, read back, and found to be different: somebody else changed it at once.
     #[error("the firewall was changed by somebody else at once: {}", lines(.0))]
     NotInForce(Vec<Difference>),
@@ -54,8 +57,9 @@ pub type Journal<'a> = &'a mut dyn FnMut(&Record) -> std::io::Result<()>;
 /// `journal` before the namespace is changed, and again once what the kernel made of the rules is known.
 ///
 /// # Errors
-/// See [`FirewallError`]; the namespace holds what it held before. One case differs: where this replaces an earlier
-/// ADD and fails only after the batch, the new rules stay in force, since taking them away would open the container.
+/// See [`FirewallError`]; the namespace holds what it held before. [`FirewallError::Unconfirmed`] differs: where this
+/// replaces an earlier ADD and fails only after the batch, the new rules stay in force, since taking them away would
+/// open the container.
 pub fn put_in_force(
     socket: &mut NetlinkSocket,
     request: &Request<'_>,
@@ -65,17 +69,18 @@ pub fn put_in_force(
     let mut record = loop {
         let observed = observe(socket)?;
         let (changes, record) = compose(request, &observed)?;
-        journal(&record).map_err(FirewallError::Journal)?;
+        journal(&record.including(request.previous)).map_err(FirewallError::Journal)?;
         match changes.commit(socket, Some(observed.generation)) {
             Err(CommitError::Changed) if attempts.next().is_some() => {}
             result => break result.map(|()| record)?,
         }
     };
-    let result = confirm(socket, &mut record, request.siblings, journal);
-    if result.is_err() && request.previous.is_none() {
-        take_out(socket, OwnerId::of(request.attachment), Some(&record), request.siblings)?;
+    let Err(error) = confirm(socket, &mut record, request.siblings, journal) else { return Ok(record) };
+    let owner = OwnerId::of(request.attachment);
+    match request.previous {
+        None if take_out(socket, owner, Some(&record), request.siblings).is_ok() => Err(error),
+        _ => Err(FirewallError::Unconfirmed(Box::new(error))),
     }
-    result.map(|()| record)
 }
 
 fn confirm(

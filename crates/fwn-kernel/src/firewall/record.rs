@@ -1,6 +1,7 @@
 //! What one attachment has in force, as the state file remembers it: data for JSON, and the reading back that
 //! completes it. Opens no file.
 
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
 use fwn_plan::netfilter::{Family, Policy, Table};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::owner::{OwnerId, decode_owner};
 use crate::netns::NetnsId;
 use crate::nft::digest::{Digest, digest};
-use crate::nft::observe::Ruleset;
+use crate::nft::observe::{ObservedTable, Ruleset};
 
 /// All that one attachment has in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +127,8 @@ pub struct RecordedTable {
     pub table: Table,
     /// Whether an attachment made it, and nobody else.
     pub created: bool,
-    /// The greatest handle of a rule of ours: whatever has a greater one came later. 0 until read back.
+    /// The greatest handle of a rule of ours, or of any where there is none of ours: whatever has a greater one came
+    /// later. 0 until read back.
     pub last_handle: u64,
     /// Chains that it uses.
     pub chains: Vec<RecordedChain>,
@@ -190,19 +192,50 @@ impl Record {
         self.tables.iter().find(|recorded| recorded.family == family && recorded.table.name() == table)
     }
 
+    /// What there may be while `previous` is being replaced by this: from before the batch until it is read back,
+    /// nobody can know which of the two is in force.
+    #[must_use]
+    pub fn including(&self, previous: Option<&Self>) -> Self {
+        let mut record = self.clone();
+        for old in previous.iter().flat_map(|previous| &previous.tables) {
+            let same = |new: &&mut RecordedTable| (new.family, new.table) == (old.family, old.table);
+            let Some(new) = record.tables.iter_mut().find(same) else {
+                record.tables.push(old.clone());
+                continue;
+            };
+            new.created |= old.created;
+            for chain in &old.chains {
+                if new.chain(&chain.name).is_none() {
+                    new.chains.push(chain.clone());
+                }
+            }
+            for policy in &old.policies {
+                if new.policy_set_to(&policy.chain, policy.set).is_none() {
+                    new.policies.push(policy.clone());
+                }
+            }
+        }
+        record
+    }
+
     /// Completes the record by what is in force after the commit: digests, and the greatest handle. A rule that is
     /// not there keeps no digest; [`super::compare::compare`] tells.
     pub fn read_back(&mut self, observed: &Ruleset) {
         let owner = self.owner();
         for table in &mut self.tables {
-            let mut digests = std::collections::HashMap::new();
+            let mut digests = HashMap::new();
             table.last_handle = 0;
             let seen = observed.table(table.family, table.table.name());
-            for rule in seen.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules) {
+            let seen = || seen.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
+            for rule in seen() {
                 if let Some((_, ordinal)) = decode_owner(&rule.user_data).filter(|(id, _)| *id == owner) {
                     table.last_handle = table.last_handle.max(rule.handle);
                     digests.insert(ordinal, digest(&rule.expressions).ok());
                 }
+            }
+            if table.last_handle == 0 {
+                // only policies: what is there now is no later than they are
+                table.last_handle = seen().map(|rule| rule.handle).max().unwrap_or(0);
             }
             for rule in &mut table.rules {
                 rule.digest = digests.get(&rule.ordinal).copied().flatten();
@@ -212,9 +245,40 @@ impl Record {
 }
 
 impl RecordedTable {
+    /// Rules of `owner` that have lost their marks, with their numbers, by handle. Who saves a table and restores it
+    /// (`iptables-save`, `iptables-restore`) takes the user data of all its rules; they are known then by what they
+    /// say. As long as one mark is there, none was lost: a rule that is missing is missing.
+    pub fn unmarked(&self, owner: OwnerId, table: &ObservedTable) -> HashMap<u64, u32> {
+        let rules = || table.chains.iter().flat_map(|chain| &chain.rules);
+        if rules().any(|rule| decode_owner(&rule.user_data).is_some_and(|(id, _)| id == owner)) {
+            return HashMap::new();
+        }
+        let mut found: HashMap<(&str, Digest), VecDeque<u64>> = HashMap::new();
+        for chain in table.chains.iter().filter(|chain| self.chain(&chain.name).is_some()) {
+            for rule in chain.rules.iter().filter(|rule| decode_owner(&rule.user_data).is_none()) {
+                if let Ok(digest) = digest(&rule.expressions) {
+                    found.entry((&chain.name, digest)).or_default().push_back(rule.handle);
+                }
+            }
+        }
+        let mut unmarked = HashMap::new();
+        for rule in &self.rules {
+            let handles = rule.digest.and_then(|digest| found.get_mut(&(rule.chain.as_str(), digest)));
+            if let Some(handle) = handles.and_then(VecDeque::pop_front) {
+                unmarked.insert(handle, rule.ordinal);
+            }
+        }
+        unmarked
+    }
+
     /// What it says about a chain.
     pub fn chain(&self, name: &str) -> Option<&RecordedChain> {
         self.chains.iter().find(|chain| chain.name == name)
+    }
+
+    /// The entry by which a chain has this policy: there can be two of a chain while an ADD is under way.
+    pub fn policy_set_to(&self, chain: &str, set: Policy) -> Option<&RecordedPolicy> {
+        self.policies.iter().find(|policy| policy.chain == chain && policy.set == set)
     }
 
     /// The policy that it holds for a chain.

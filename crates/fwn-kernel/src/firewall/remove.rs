@@ -1,14 +1,14 @@
 //! What has to go: the rules of one attachment, and what it made as far as nobody else uses it. Pure: what was
 //! observed and recorded comes in, changes go out.
 //!
-//! Rules are found by their user data alone. A chain or table goes if an attachment made it (its user data or a
+//! Rules are found by their user data; where all of a table have lost it, by what the record says that they say. A chain or table goes if an attachment made it (its user data or a
 //! record says so), nothing is left in it, nothing jumps to it, and no other attachment has it on record. A policy
 //! goes back to what the latest other attachment wants, or to what it was before all of them; one that somebody
 //! else has changed since is left alone, and so is the chain where somebody else closed it.
 
 use std::collections::{HashMap, HashSet};
 
-use fwn_plan::netfilter::Policy;
+use fwn_plan::netfilter::{Family, Policy};
 use fwn_plan::plan::{Plan, TablePlan};
 
 use super::owner::{OwnerId, decode_mark, decode_owner};
@@ -26,7 +26,7 @@ pub fn removal<'a>(
     siblings: &[Record],
 ) -> Changes<'a> {
     let scope = record.map_or(Scope::Marked, Scope::Recorded);
-    retire(&Scene { observed, owner, siblings }, scope, &Plan::default())
+    retire(&Scene::new(observed, owner, record, siblings), scope, &Plan::default())
 }
 
 /// What a decision is made from.
@@ -35,6 +35,8 @@ pub(super) struct Scene<'a, 's> {
     pub(super) owner: OwnerId,
     /// Records of the other attachments of the namespace.
     pub(super) siblings: &'s [Record],
+    /// Rules of the owner that lost their marks.
+    unmarked: HashSet<(Family, &'a str, u64)>,
 }
 
 /// Which chains, tables and policies may go besides the rules.
@@ -57,7 +59,7 @@ pub(super) fn retire<'a>(scene: &Scene<'a, '_>, scope: Scope<'_>, plan: &Plan) -
         let mut left = Vec::with_capacity(table.chains.len());
         for chain in &table.chains {
             let mut rules = chain.rules.len();
-            for rule in chain.rules.iter().filter(|rule| scene.owns(rule)) {
+            for rule in chain.rules.iter().filter(|rule| scene.owns(table, rule)) {
                 rules -= 1;
                 if let Ok(Some(target)) = decode_jump(&rule.expressions) {
                     *own_jumps.entry(target).or_default() += 1;
@@ -88,9 +90,29 @@ pub(super) fn retire<'a>(scene: &Scene<'a, '_>, scope: Scope<'_>, plan: &Plan) -
     changes
 }
 
+impl<'a, 's> Scene<'a, 's> {
+    pub(super) fn new(
+        observed: &'a Ruleset,
+        owner: OwnerId,
+        record: Option<&Record>,
+        siblings: &'s [Record],
+    ) -> Self {
+        let mut unmarked = HashSet::new();
+        for table in &observed.tables {
+            let Some(recorded) = record.and_then(|record| record.table(table.family, &table.name)) else {
+                continue;
+            };
+            let handles = recorded.unmarked(owner, table).into_keys();
+            unmarked.extend(handles.map(|handle| (table.family, table.name.as_str(), handle)));
+        }
+        Self { observed, owner, siblings, unmarked }
+    }
+}
+
 impl Scene<'_, '_> {
-    pub(super) fn owns(&self, rule: &ObservedRule) -> bool {
+    pub(super) fn owns(&self, table: &ObservedTable, rule: &ObservedRule) -> bool {
         decode_owner(&rule.user_data).is_some_and(|(owner, _)| owner == self.owner)
+            || self.unmarked.contains(&(table.family, table.name.as_str(), rule.handle))
     }
 
     /// Whether there are rules of attachments whose records are lost: what else those hold cannot be known.
@@ -162,17 +184,25 @@ impl<'a, 't> Retiring<'a, 't> {
             || self.scene.others(self.table).any(|(_, table)| table.chain(&chain.name).is_some());
         // an empty user chain does nothing; a built-in one can still hold a policy for somebody
         let held = chain.hook.is_some()
-            && (self.strangers || (chain.policy == Some(Policy::Drop) && self.set(chain) != chain.policy));
+            && (self.strangers || (chain.policy == Some(Policy::Drop) && !self.has_set(chain)));
         ours && !used && !held
     }
 
-    /// The policy that the attachment set for a chain.
-    fn set(&self, chain: &ObservedChain) -> Option<Policy> {
-        match self.scope {
-            Scope::Recorded(_) => self.recorded?.policy(&chain.name).map(|policy| policy.set),
-            Scope::Marked => decode_mark(&chain.user_data)?.policy,
-            Scope::RulesOnly => None,
-        }
+    /// Whether a chain has its policy from the attachment.
+    fn has_set(&self, chain: &ObservedChain) -> bool {
+        self.before(chain).is_some()
+    }
+
+    /// What a chain that has its policy from the attachment had before; a chain that was not there goes back to what
+    /// the kernel gives a new one.
+    fn before(&self, chain: &ObservedChain) -> Option<Policy> {
+        let policy = chain.policy?;
+        let before = match self.scope {
+            Scope::Recorded(_) => self.recorded?.policy_set_to(&chain.name, policy)?.before,
+            Scope::Marked if decode_mark(&chain.user_data)?.policy? == policy => None,
+            Scope::Marked | Scope::RulesOnly => return None,
+        };
+        Some(before.unwrap_or(Policy::Accept))
     }
 
     /// The policy that a chain goes back to, if it changes.
@@ -182,18 +212,12 @@ impl<'a, 't> Retiring<'a, 't> {
         if wanted || self.strangers {
             return None;
         }
-        let (set, before) = match self.scope {
-            Scope::Recorded(_) => {
-                self.recorded?.policy(&chain.name).map(|policy| (policy.set, policy.before))?
-            }
-            Scope::Marked => (decode_mark(&chain.user_data)?.policy?, None),
-            Scope::RulesOnly => return None,
-        };
+        let before = self.before(chain)?;
         let others = self.scene.others(self.table);
         let held = others.filter_map(|(made_at, table)| Some((made_at, table.policy(&chain.name)?.set)));
         let latest = held.max_by_key(|(made_at, _)| *made_at).map(|(_, policy)| policy);
-        let back = latest.or(before).unwrap_or(Policy::Accept);
-        (chain.policy == Some(set) && back != set).then_some(back)
+        let back = latest.unwrap_or(before);
+        (chain.policy != Some(back)).then_some(back)
     }
 
     /// Whether the table goes once all its chains are gone.

@@ -95,16 +95,26 @@ impl<'a> SetChanges<'a> {
         self.steps.is_empty() && self.obsolete.is_empty()
     }
 
+    /// Whether sets are to go that rules of an earlier ADD used.
+    pub(super) fn has_obsolete(&self) -> bool {
+        !self.obsolete.is_empty()
+    }
+
     /// What the state file is to say while sets are being made: all that a DEL may find, those of an earlier ADD
     /// too.
     pub(super) fn intent(&self, request: &ApplyRequest<'_>, netns: RecordedNetns) -> Record {
-        let mut record = match request.previous {
+        let record = match request.previous {
             Some(previous) => previous.clone(),
             None => Record::empty(request.attachment, netns),
         };
-        record.sets.retain(|set| self.obsolete.contains(&set.name));
-        record.sets.splice(..0, self.recorded());
-        record
+        Record { sets: self.with_obsolete(request.previous), ..record }
+    }
+
+    /// All that a DEL may find until [`SetChanges::finish`].
+    pub(super) fn with_obsolete(&self, previous: Option<&Record>) -> Vec<RecordedSet> {
+        let had = previous.iter().flat_map(|record| &record.sets);
+        let obsolete = had.filter(|set| self.obsolete.contains(&set.name)).cloned();
+        self.recorded().into_iter().chain(obsolete).collect()
     }
 
     /// Makes and fills all sets.
@@ -117,7 +127,7 @@ impl<'a> SetChanges<'a> {
                 Step::Make(spec) => {
                     create(client, spec, &spec.name)?;
                     self.done.push(Done::Made(spec.name.clone()));
-                    fill(client, spec, &spec.name, false)?;
+                    fill(client, spec, &spec.name)?;
                 }
                 Step::Renew(spec) => {
                     let temporary = format!("{TEMPORARY}{number}");
@@ -127,7 +137,7 @@ impl<'a> SetChanges<'a> {
                     if let Some(kept) = client.list(&spec.name)? {
                         client.fill(&temporary, spec.kind, &kept.entries, true)?;
                     }
-                    fill(client, spec, &temporary, true)?;
+                    fill(client, spec, &temporary)?;
                     client.swap(&spec.name, &temporary)?;
                     self.done.push(Done::Swapped { name: spec.name.clone(), temporary });
                 }
@@ -149,17 +159,25 @@ impl<'a> SetChanges<'a> {
         }
     }
 
-    /// Removes what only the old rules needed.
-    pub(super) fn finish(&mut self, client: &mut SetClient) {
+    /// Removes what only the old rules needed. Gives what the state file is to say then: also of those that could not
+    /// be removed because somebody else uses them.
+    pub(super) fn finish(&mut self, client: &mut SetClient, previous: Option<&Record>) -> Vec<RecordedSet> {
         let temporary = std::mem::take(&mut self.done).into_iter().filter_map(|done| match done {
             Done::Swapped { temporary, .. } => Some(temporary),
             Done::Made(_) => None,
         });
+        let mut left = self.recorded();
         for name in temporary.chain(std::mem::take(&mut self.obsolete)) {
-            if let Err(error) = client.destroy(&name) {
+            if let Err(error) = client.destroy(&name)
+                && !error.is_missing()
+            {
                 log::warn!("cannot remove set `{name}`: {error}");
+                left.extend(
+                    previous.iter().flat_map(|record| &record.sets).find(|set| set.name == name).cloned(),
+                );
             }
         }
+        left
     }
 }
 
@@ -184,8 +202,10 @@ fn create(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), Appl
         .map_err(|source| ApplyError::Set { origin: spec.origin.clone().into(), source })
 }
 
-fn fill(client: &mut SetClient, spec: &SetSpec, name: &str, exist: bool) -> Result<(), ApplyError> {
-    client.fill(name, spec.kind, spec.entries.iter().map(|entry| &entry.entry), exist).map_err(|source| {
+/// An entry that comes twice is fine, the last counts: two names can have one address, and what was saved can be what
+/// is configured.
+fn fill(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), ApplyError> {
+    client.fill(name, spec.kind, spec.entries.iter().map(|entry| &entry.entry), true).map_err(|source| {
         let entry = match &source {
             SetError::Entry { index, .. } => spec.entries.get(*index),
             _ => None,

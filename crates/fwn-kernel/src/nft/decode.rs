@@ -194,6 +194,26 @@ pub fn decode_jump(list: &[u8]) -> Result<Option<&str>, Malformed> {
     Ok(None)
 }
 
+/// Whether a rule can let a packet through: it accepts, or another chain decides.
+///
+/// # Errors
+/// The bytes are no list of expressions.
+pub fn decode_accepts(list: &[u8]) -> Result<bool, Malformed> {
+    for expression in decode_expressions(list) {
+        let expression = expression?;
+        if expression.name != "immediate" {
+            continue;
+        }
+        let Some(data) = expression.data.find(c::NFTA_IMMEDIATE_DATA)? else { continue };
+        let Some(verdict) = data.nested().find(c::NFTA_DATA_VERDICT)? else { continue };
+        let code = verdict.nested().find(c::NFTA_VERDICT_CODE)?.ok_or(Malformed)?.be32()?;
+        if code == c::verdict(Policy::Accept) || verdict.nested().find(c::NFTA_VERDICT_CHAIN)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn family(message: &Message<'_>) -> Result<Option<Family>, Malformed> {
     message.payload.first().copied().map(c::family_of).ok_or(Malformed)
 }

@@ -134,18 +134,23 @@ pub struct Refusal {
     pub hint: Option<&'static str>,
 }
 
+impl Refusal {
+    /// What was refused and why, without place and hint.
+    pub fn words(&self) -> String {
+        let step = if self.step.is_empty() { "the batch" } else { &self.step };
+        let errno = Errno::from_raw(self.errno);
+        let text = self.text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+        format!("the kernel refused {step}: {} ({errno:?}){text}", errno.desc())
+    }
+}
+
 impl fmt::Display for Refusal {
     /// `web.fw: rules[2].rule: the kernel refused adding a rule to ...: No such file or directory (ENOENT)`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(origin) = &self.origin {
             write!(f, "{origin}: ")?;
         }
-        let step = if self.step.is_empty() { "the batch" } else { &self.step };
-        let errno = Errno::from_raw(self.errno);
-        write!(f, "the kernel refused {step}: {} ({errno:?})", errno.desc())?;
-        if let Some(text) = &self.text {
-            write!(f, ": {text}")?;
-        }
+        f.write_str(&self.words())?;
         match self.hint {
             Some(hint) => write!(f, "; hint: {hint}"),
             None => Ok(()),
@@ -294,7 +299,9 @@ fn hint(change: &Change<'_>, errno: i32) -> Option<&'static str> {
         (Change::AddRule { .. }, libc::EINVAL) => {
             "a match or target of this rule does not take these options, or not in this table or chain"
         }
-        (Change::AddRule { .. }, libc::ELOOP) => "the chains jump in a circle",
+        (Change::AddRule { .. }, libc::ELOOP | libc::EMLINK) => {
+            "the chains jump in a circle, or more than 16 deep"
+        }
         (Change::AddBaseChain { .. }, libc::ENOENT | libc::EOPNOTSUPP) => {
             "the kernel lacks this type of chain (CONFIG_NF_TABLES_IPV4, CONFIG_NF_TABLES_IPV6, CONFIG_NFT_NAT)"
         }

@@ -113,7 +113,7 @@ fn iptables_still_works_on_what_we_made() {
 fn policies_count_packets() {
     let netns = Netns::new();
     Firewall::new("eth0", "-P OUTPUT DROP").add(&netns, None, &[]);
-    netns.sh("ip link set lo up; ! busybox ping -c 1 -w 1 127.0.0.1 >/dev/null 2>&1");
+    netns.sh("ip link set lo up; ! ping -n -c 1 -W 1 127.0.0.1 >/dev/null 2>&1");
     let listing = netns.sh("iptables -L OUTPUT -vn");
     assert!(
         listing.starts_with("Chain OUTPUT (policy DROP ") && !listing.contains(" 0 packets"),

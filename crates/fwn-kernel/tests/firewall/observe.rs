@@ -102,7 +102,7 @@ fn a_digest_stays_when_packets_pass() {
             .collect()
     };
     let before = digests();
-    netns.sh("busybox ping -c 3 -A 127.0.0.1 >/dev/null");
+    netns.sh("ping -n -c 3 -A 127.0.0.1 >/dev/null");
     let after = digests();
     assert!(before.len() >= 11);
     assert_ne!(before[0].1, after[0].1, "packets were counted");

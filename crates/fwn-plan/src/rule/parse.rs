@@ -256,6 +256,7 @@ impl<'a> Parser<'a> {
                 return self.skip_values();
             };
             if base.takes_value()
+                && !rest.is_empty()
                 && let Some(hint) = lookup::long_with_one_dash(&word.text)
             {
                 let message = format!("`{}` is read as `{option} {rest}`", word.text);

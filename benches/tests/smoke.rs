@@ -1,0 +1,54 @@
+//! The bench itself: one round of everything, with debug builds. That all contenders end in the same firewall is
+//! checked by the bench; here it is shown that this check can fail.
+
+use std::sync::LazyLock;
+
+use fwn_bench::BenchError;
+use fwn_bench::contender::{Contender, Operation};
+use fwn_bench::material::Material;
+use fwn_bench::measure::Bench;
+use fwn_bench::programs::Programs;
+use fwn_bench::workload::Workload;
+use fwn_testkit::Netns;
+
+static PROGRAMS: LazyLock<Programs> = LazyLock::new(|| Programs::build_debug().expect("builds"));
+
+fn names(samples: &fwn_bench::measure::Samples) -> Vec<&'static str> {
+    samples.times.iter().map(|(contender, _)| contender.name()).collect()
+}
+
+#[test]
+fn one_round_of_everything() {
+    let programs = &*PROGRAMS;
+    let host = Netns::new();
+    let bench = Bench { programs, host: &host, rounds: 1 };
+
+    let rules = Material::prepare(Workload::Rules(10), programs, &host).expect("ten rules");
+    assert_eq!(rules.firewall.matches("\n-A INPUT").count(), 10, "{}", rules.firewall);
+    let samples = bench.measure(&rules, Operation::Add).expect("the same firewall by all");
+    assert_eq!(names(&samples), Contender::ALL.map(Contender::name));
+    assert!(samples.times.iter().all(|(_, times)| times.len() == 1));
+
+    let seed = Material::prepare(Workload::Seed, programs, &host).expect("the seed example");
+    assert!(seed.firewall.contains("create blacklistweb"), "{}", seed.firewall);
+    let samples = bench.measure(&seed, Operation::Add).expect("the same firewall by all");
+    assert!(!names(&samples).contains(&"nft -f"), "nft has no words for it");
+    bench.measure(&seed, Operation::Del).expect("nothing is left by any");
+}
+
+#[test]
+fn another_firewall_is_noticed() {
+    let programs = &*PROGRAMS;
+    let host = Netns::new();
+    let bench = Bench { programs, host: &host, rounds: 1 };
+    let mut rules = Material::prepare(Workload::Rules(3), programs, &host).expect("three rules");
+    rules.items.pop();
+    rules.items.retain(|item| !item.make.iter().any(|word| word == "10.0.0.2/32"));
+    match bench.measure(&rules, Operation::Add) {
+        Err(BenchError::Different { contender, first, .. }) => {
+            assert_eq!(contender, Contender::OneByOne.name());
+            assert!(first.contains("10.0.0.2/32"), "{first}");
+        }
+        other => panic!("a rule is missing: {other:?}"),
+    }
+}

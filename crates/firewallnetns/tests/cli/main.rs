@@ -1,0 +1,7 @@
+//! The command line as people use it: the built program, run in a host's namespaces of the test's own.
+
+mod commands;
+mod demo;
+mod readme;
+mod seed;
+mod world;

@@ -1,0 +1,18 @@
+//! The plugin as a runtime calls it: environment and stdin in, stdout and exit code out, a firewall in a namespace of
+//! the test's own. Whatever a test does, the namespace that the plugin runs in must stay as it was.
+
+mod again;
+mod check;
+mod del;
+mod files;
+mod killed;
+mod kit;
+mod many;
+mod names;
+mod namespaces;
+mod protocol;
+mod refusals;
+mod sets;
+mod trouble;
+mod upkeep;
+mod variables;
