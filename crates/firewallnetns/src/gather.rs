@@ -10,14 +10,14 @@ use fwn_kernel::encode::scratch_sets::make_scratch_sets;
 use fwn_kernel::netns::available_families;
 use fwn_plan::config::{Section, Text, parse_fw};
 use fwn_plan::decide::{Facts, decide};
-use fwn_plan::expand::Variables;
+use fwn_plan::expand::{Variables, is_variable_name};
 use fwn_plan::origin::Source;
 use fwn_plan::problem::{Problem, Problems};
 use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput, Services, expand_text};
 
 use crate::call::Call;
 use crate::data_dir::{DataDir, DataError, read_path};
-use crate::failure::Failure;
+use crate::failure::{Failure, with_causes};
 use crate::settings::Settings;
 use crate::variables;
 
@@ -147,8 +147,7 @@ impl LazyDataDir<'_> {
 }
 
 fn unreadable(error: &DataError, item: &Text) -> Problems {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    Problem::new(item.origin.clone(), format!("{error}{cause}")).into()
+    Problem::new(item.origin.clone(), with_causes(error)).into()
 }
 
 fn read_section(
@@ -203,7 +202,9 @@ fn read_variables(
             continue;
         }
         match line.split_once('=') {
-            Some((key, value)) if is_name(key) => values.push((key.to_owned(), unquoted(value).to_owned())),
+            Some((key, value)) if is_variable_name(key) => {
+                values.push((key.to_owned(), unquoted(value).to_owned()))
+            }
             // the line itself may hold a secret: it is not shown
             _ => problems.push(
                 Problem::new(
@@ -217,12 +218,6 @@ fn read_variables(
     // of a name that comes twice the last line counts, as in a shell; in a layer it is the first
     values.reverse();
     problems.finish(values)
-}
-
-fn is_name(key: &str) -> bool {
-    !key.is_empty()
-        && !key.starts_with(|c: char| c.is_ascii_digit())
-        && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// The value without one pair of quotes around it, as environment files have them.
