@@ -203,7 +203,7 @@ fn read_variables(
         }
         match line.split_once('=') {
             Some((key, value)) if is_variable_name(key) => {
-                values.push((key.to_owned(), unquoted(value).to_owned()))
+                values.push((key.to_owned(), unquoted(value).to_owned()));
             }
             // the line itself may hold a secret: it is not shown
             _ => problems.push(
