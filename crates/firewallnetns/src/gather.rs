@@ -11,6 +11,7 @@ use fwn_kernel::netns::available_families;
 use fwn_plan::config::{Section, Text, parse_fw};
 use fwn_plan::decide::{Facts, decide};
 use fwn_plan::expand::{Variables, is_variable_name};
+use fwn_plan::nearest::nearest;
 use fwn_plan::origin::Source;
 use fwn_plan::problem::{Problem, Problems};
 use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput, Services, expand_text};
@@ -136,18 +137,24 @@ struct LazyDataDir<'a> {
 impl LazyDataDir<'_> {
     /// Reads a file for the configuration item at `item`.
     fn read(&mut self, name: &str, limit: u64, item: &Text) -> Result<String, Problems> {
-        let mut read = || {
-            if self.open.is_none() {
-                self.open = Some(DataDir::open(&self.settings.data_dir)?);
+        if self.open.is_none() {
+            self.open =
+                Some(DataDir::open(&self.settings.data_dir).map_err(|error| unreadable(&error, item))?);
+        }
+        let Some(folder) = &self.open else { return Ok(String::new()) };
+        folder.read(name, limit).map_err(|error| {
+            let problem = unreadable(&error, item);
+            let names = if matches!(error, DataError::Missing(_)) { folder.names() } else { Vec::new() };
+            match nearest(name, names.iter().map(String::as_str)) {
+                Some(near) => problem.hint(format!("did you mean `{near}`?")).into(),
+                None => problem.into(),
             }
-            self.open.as_ref().map_or_else(|| Ok(String::new()), |folder| folder.read(name, limit))
-        };
-        read().map_err(|error| unreadable(&error, item))
+        })
     }
 }
 
-fn unreadable(error: &DataError, item: &Text) -> Problems {
-    Problem::new(item.origin.clone(), with_causes(error)).into()
+fn unreadable(error: &DataError, item: &Text) -> Problem {
+    Problem::new(item.origin.clone(), with_causes(error))
 }
 
 fn read_section(
