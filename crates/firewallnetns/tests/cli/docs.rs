@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use crate::world::{MESOS, World};
 
 /// The pages that have blocks, and what is in each: who adds one says here how it is tried.
-const BLOCKS: [(&str, &[Kind]); 5] = [
+const BLOCKS: [(&str, &[Kind]); 7] = [
     ("README.md", &[Kind::Outside, Kind::Outside]),
+    ("docs/benchmarks.md", &[Kind::Outside, Kind::Outside]),
     ("docs/command-line.md", &[Kind::Shell]),
     (
         "docs/configuration.md",
@@ -22,13 +23,16 @@ const BLOCKS: [(&str, &[Kind]); 5] = [
     ),
     ("docs/getting-started.md", &[Kind::Shell, Kind::Shell, Kind::Shell]),
     ("docs/macvtap.md", &[Kind::Network, Kind::Plugin]),
+    ("docs/native-engine.md", &[Kind::Outside]),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// ```` ```sh ````: run here, after the blocks of "getting started" before the last.
     Shell,
-    /// ```` ```sh ````: the build, the demo (run by `demo.rs`) and the gate, which runs this.
+    /// ```` ```sh ````: what is not run here: the build; the demo (`demo.rs` runs it); the gate, which runs this; what
+    /// takes minutes or needs a mirror (the benches' own tests run one round of everything). Programs and options
+    /// that are named have to be there.
     Outside,
     /// ```` ```json conflist ````: a network to attach to.
     Network,
@@ -96,7 +100,7 @@ fn fenced(page: &str) -> Vec<(String, String)> {
                 }
             }
             (None, Some((_, text))) if inside => text.extend([line, "\n"]),
-            _ => {}
+            _ => assert!(!line.starts_with("    "), "{page}: a block without a fence: {line}"),
         }
     }
     assert!(!inside, "{page}: a block is not closed");
@@ -146,14 +150,27 @@ fn every_block_is_tried() {
 }
 
 #[test]
-fn the_readme_has_two_commands_that_are_there() {
+fn what_is_not_run_here_is_there() {
     let commands: Vec<String> = fenced("README.md").into_iter().map(|(_, text)| text).collect();
     assert_eq!(
         commands,
         ["cargo build --release && sudo target/release/firewallnetns demo\n", "./run-tests\n"]
     );
-    let mode = fs::metadata(root().join("run-tests")).expect("run-tests").permissions().mode();
-    assert_eq!(mode & 0o111, 0o111, "run-tests can be run");
+    let options =
+        ["benches/src/main.rs", "crates/firewallnetns/examples/iptables-tests/main.rs"].map(read).concat();
+    for (page, _, text) in blocks_of(&[Kind::Outside]) {
+        for word in text.split_whitespace() {
+            if word.starts_with("./") || word.starts_with("tools/") {
+                let mode = fs::metadata(root().join(word)).expect(word).permissions().mode();
+                assert_eq!(mode & 0o111, 0o111, "{page}: {word} can be run");
+            } else if let Some(option) = word.strip_prefix("--")
+                && !["", "release"].contains(&option)
+            {
+                // clap makes the option from the name of a field
+                assert!(options.contains(&format!("    {}: ", option.replace('-', "_"))), "{page}: {word}");
+            }
+        }
+    }
 }
 
 #[test]
