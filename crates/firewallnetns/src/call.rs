@@ -64,7 +64,7 @@ impl<'a> Call<'a> {
     pub fn lenient(invocation: &'a Invocation) -> Self {
         Self::new(invocation).unwrap_or_else(|error| {
             crate::logging::start(log::LevelFilter::Warn);
-            log::warn!("cleaning up without the configuration: {error}");
+            log::warn!("cleaning up without the configuration: {}", error.msg);
             Self::with(invocation, Settings::folders_of(&invocation.conf.text))
         })
     }

@@ -94,6 +94,15 @@ impl DataDir {
         })?;
         read_text(File::from(fd), path, limit)
     }
+
+    /// Names of what lies directly in the folder, as far as they can be read: for hints.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
 }
 
 /// The text of a file that the operator named by a path of its own.
