@@ -263,11 +263,11 @@ pub fn remove(
     let Connection { nft, sets: client, .. } = connection;
     let mut client = client?;
     close_after_batch(nft);
-    // a list:set lets go of its members by going first
+    // a list:set lets go of its members by going first, a temporary one too
+    sweep(&mut client);
     for set in sets.iter().rev().filter(|set| set.created) {
         remove_set(&mut client, set, keep);
     }
-    sweep(&mut client);
     Ok(())
 }
 
