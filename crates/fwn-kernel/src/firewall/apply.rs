@@ -307,6 +307,9 @@ pub fn check(
     let observed = observe(&mut connection.nft).map_err(FirewallError::Observe)?;
     let differences = compare(record, &observed, siblings);
     let mut lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    if record.made_at == 0 {
+        lines.push("its ADD ended before its rules were put in force".to_owned());
+    }
     for set in &record.sets {
         match connection.sets()?.kind_of(&set.name)? {
             None => lines.push(format!("set `{}` is missing", set.name)),
