@@ -65,6 +65,8 @@ pub struct NetnsLock {
 
 /// A state that is being written.
 const TEMPORARY: &str = "new";
+/// How often a folder is made anew that others removed because it was empty.
+const ATTEMPTS: u32 = 20;
 /// What a state file ends with.
 const EXTENSION: &str = "json";
 
@@ -157,12 +159,15 @@ impl StateDir {
             || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
         let write = || {
             use io::Write;
-            let mut file = match create() {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::DirBuilder::new().mode(0o700).create(self.folder(netns))?;
-                    create()?
+            let mut attempts = 1..ATTEMPTS;
+            let mut file = loop {
+                match create() {
+                    // an empty folder may go again at once: `remove_everywhere` holds no lock of this namespace
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {
+                        fs::DirBuilder::new().mode(0o700).create(self.folder(netns))?;
+                    }
+                    other => break other?,
                 }
-                other => other?,
             };
             file.write_all(&bytes)?;
             fs::rename(&temporary, &path)
@@ -273,4 +278,43 @@ fn file_name(attachment: &Attachment) -> String {
     let Attachment { network, container, interface } = attachment;
     let name = format!("{network}:{container}:{interface}.{EXTENSION}");
     if name.len() <= LONGEST { name } else { format!("{}:{interface}.{EXTENSION}", OwnerId::of(attachment)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn state(container: &str, inode: u64) -> State {
+        let attachment =
+            Attachment { network: "net".into(), container: container.into(), interface: "eth0".into() };
+        let netns = RecordedNetns { device: 4, inode, cookie: inode };
+        State {
+            netns_path: "/run/netns/none".into(),
+            persist: PersistDir::new(Path::new("/none"), "net", container),
+            record: Record::empty(&attachment, netns),
+        }
+    }
+
+    /// Calls for other namespaces hold other locks.
+    #[test]
+    fn cleaning_up_elsewhere_does_not_take_the_folder_of_a_writer() {
+        const TIMES: usize = 3000;
+        let dir = tempfile::tempdir().expect("a folder");
+        let states = StateDir::new(dir.path());
+        let (written, other) = (state("c1", 7), Attachment::from(&state("c2", 8).record.attachment));
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for _ in 0..TIMES {
+                    states.write(&written).expect("written");
+                    states
+                        .remove(&Attachment::from(&written.record.attachment), &written.record.netns)
+                        .expect("removed");
+                }
+            });
+            while !writer.is_finished() {
+                states.remove_everywhere(&other).expect("nothing to remove");
+            }
+        });
+    }
 }
