@@ -196,3 +196,20 @@ fn the_log_goes_to_its_file() {
     world.call("DEL", &conf).run().expect_error();
     assert!(fs::read_to_string(&log).expect("there").len() >= text.len(), "it is appended to");
 }
+
+/// A rule that trusts `$PROTO` must not become one for everything.
+#[test]
+fn a_port_mapping_has_a_protocol_with_ports() {
+    let world = World::new();
+    for protocol in [json!("all"), json!("0"), json!("icmp"), json!(""), json!("!tcp"), json!(6)] {
+        let conf = world.conf(&json!({
+            "runtimeConfig": { "portMappings": [{ "containerPort": 80, "protocol": protocol }] },
+            "rules": [
+                { "type": "A", "chain": "INPUT", "rule": "-p $PROTO -j ACCEPT", "forEach": "portMappings" },
+            ],
+        }));
+        let (found, _) = world.refused(7, &world.call("ADD", &conf));
+        let expected = "`runtimeConfig.portMappings[0].protocol` is none of tcp, udp, sctp, dccp, udplite";
+        assert!(found.contains(expected), "{protocol}: {found}");
+    }
+}
