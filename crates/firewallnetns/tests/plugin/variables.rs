@@ -213,3 +213,17 @@ fn a_port_mapping_has_a_protocol_with_ports() {
         assert!(found.contains(expected), "{protocol}: {found}");
     }
 }
+
+/// What a tenant writes into two labels must not fill the memory of the node.
+#[test]
+fn two_long_lists_are_not_multiplied() {
+    let world = World::new();
+    let list = |net: u8| (0..300).map(|n| format!("10.{net}.{}.{}", n / 250, n % 250)).collect::<Vec<_>>();
+    let conf = world.conf(&json!({
+        "args": { "cni": { "labels": { "from": list(1).join(","), "to": list(2).join(",") } } },
+        "rules": [rule("INPUT", "-s $LABEL_from -d $LABEL_to -j ACCEPT")],
+    }));
+    let (found, _) = world.refused(7, &world.call("ADD", &conf));
+    let expected = "rules[0].rule: 300 sources by 300 destinations are more than 65536 rules";
+    assert!(found.contains(expected), "{found}");
+}
