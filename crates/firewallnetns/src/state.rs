@@ -127,9 +127,21 @@ impl StateDir {
     /// # Errors
     /// [`StateError`]
     pub fn siblings(&self, attachment: &Attachment, netns: &RecordedNetns) -> Result<Vec<State>, StateError> {
+        self.each_sibling(attachment, netns)?.into_iter().collect()
+    }
+
+    /// The same, with what is wrong with those that cannot be read.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn each_sibling(
+        &self,
+        attachment: &Attachment,
+        netns: &RecordedNetns,
+    ) -> Result<Vec<Result<State, StateError>>, StateError> {
         let own = self.file(attachment, netns);
         let others = self.files_in(&self.folder(netns))?.into_iter().filter(|path| *path != own);
-        others.filter_map(|path| self.read_file(&path).transpose()).collect()
+        Ok(others.filter_map(|path| self.read_file(&path).transpose()).collect())
     }
 
     /// All states there are, and what is wrong with those that cannot be read.
