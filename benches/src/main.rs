@@ -91,7 +91,7 @@ fn bench(options: &Options) -> Result<(), BenchError> {
     } else {
         format!(
             "{machine}; engine {}; {} rounds\n\nWall time of firewallnetns (median), and of the others as a multiple of it in the \
-             same round: **median** (quartiles).\n\n{}",
+             same round: **median** (quartiles). Quickest: our shortest time as a multiple of the floor's shortest.\n\n{}",
             options.engine,
             options.rounds,
             render_table(&all)

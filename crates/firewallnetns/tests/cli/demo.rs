@@ -4,6 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use fwn_testkit::plugin::program;
 
@@ -168,17 +171,18 @@ fn a_signal_ends_it_cleanly() {
         pipe("called").display(),
         pipe("go").display()
     );
-    let child = scene.with_macvtap(&wait).spawn().expect("it runs");
-    let mut line = String::new();
-    let called = fs::File::open(pipe("called")).expect("the plugin was called");
-    BufReader::new(called).read_line(&mut line).expect("it says so");
+    // open for both, so that nobody has to wait for the other end
+    let open = |name: &str| fs::File::options().read(true).write(true).open(pipe(name)).expect("a pipe");
+    let (called, mut go) = (open("called"), open("go"));
+    let mut child = scene.with_macvtap(&wait).spawn().expect("it runs");
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(BufReader::new(called).lines().next()));
+    if receiver.recv_timeout(Duration::from_secs(30)).is_err() {
+        child.kill().expect("it runs");
+        panic!("the plugin was never called: {:?}", child.wait_with_output());
+    }
     scene.world.sh(&format!("kill -TERM {}", child.id()));
-    fs::OpenOptions::new()
-        .write(true)
-        .open(pipe("go"))
-        .expect("it waits")
-        .write_all(b"go\n")
-        .expect("it reads");
+    go.write_all(b"go\n").expect("it reads");
     let run = Run::of(child.wait_with_output().expect("it ends"));
     assert_eq!(run.code, Some(143), "{run:?}");
     assert_eq!(run.stderr, "error: interrupted by signal 15; everything was removed\n");

@@ -114,11 +114,20 @@ impl World {
         everything(&self.sandbox.container)
     }
 
-    /// The files of the state folder, without the lock, which stays.
+    /// The files of the state folder (`NETNS/FILE`), without the lock, which stays.
     pub(crate) fn state_files(&self) -> Vec<String> {
-        let mut names = file_names(&self.dir.path().join("state"));
-        names.retain(|name| name != "lock");
-        names
+        let state = self.dir.path().join("state");
+        let folders = file_names(&state).into_iter().filter(|name| name != "lock");
+        let paths = folders.flat_map(|folder| {
+            let names = file_names(&state.join(&folder));
+            // an empty folder is left over, too
+            if names.is_empty() {
+                vec![folder]
+            } else {
+                names.iter().map(|name| format!("{folder}/{name}")).collect()
+            }
+        });
+        paths.collect()
     }
 
     /// The file of the one attachment in force.

@@ -47,7 +47,9 @@ fn gc_removes_what_belongs_to_no_valid_attachment() {
     assert!(!other.dump().contains("-i eth0") && other.dump().contains("-i eth1"));
     let files = world.state_files();
     assert_eq!(files.len(), 2, "{files:?}");
-    assert!(files[0].starts_with("elsewhere:c2:eth1:") && files[1].starts_with("net:c1:eth0:"), "{files:?}");
+    for name in ["/elsewhere:c2:eth1.json", "/net:c1:eth0.json"] {
+        assert!(files.iter().any(|file| file.ends_with(name)), "{files:?}");
+    }
 
     world.run("GC", &keeping(&world, &[]));
     assert_eq!(world.container(), before.0);
@@ -95,7 +97,7 @@ fn gc_goes_on_after_a_damaged_state_file() {
     let answer = world.call("GC", &keeping(&world, &[])).run();
     let (code, message, _) = answer.expect_error();
     assert_eq!(code, 5);
-    assert!(message.contains("net:c9:eth0:1-1.json` is damaged"), "{message}");
+    assert!(message.contains("1-1/net:c9:eth0.json` is damaged"), "{message}");
     assert_eq!(world.container(), before, "the rest is removed all the same");
 }
 

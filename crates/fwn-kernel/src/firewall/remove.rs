@@ -12,7 +12,7 @@ use fwn_plan::netfilter::{Family, Policy};
 use fwn_plan::plan::{Plan, TablePlan};
 
 use super::owner::{OwnerId, decode_mark, decode_owner};
-use super::record::{Record, RecordedPolicy, RecordedTable};
+use super::record::{Record, RecordedTable};
 use crate::nft::decode::decode_jump;
 use crate::nft::observe::{ObservedChain, ObservedRule, ObservedTable, Ruleset};
 use crate::nft::transaction::{Change, Changes};

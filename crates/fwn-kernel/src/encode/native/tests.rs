@@ -157,6 +157,9 @@ fn ports() {
         filter INPUT -p udp --dport 53
         filter INPUT -p udp --sport 1:2 ! --dport domain
         filter INPUT -p udp -m udp
+        filter INPUT -p udp --dport 010
+        filter INPUT -p udp ! --sport 08:00020
+        filter INPUT -p udp --dport ssh
         filter INPUT -p udp ! --sport 0:65535
         filter INPUT -p tcp -m multiport --dports 80,443
         filter INPUT -p udp -m multiport ! --sports 1:5,domain,7
@@ -244,6 +247,9 @@ fn matches() {
         filter INPUT -m hashlimit --hashlimit-upto 17b/s --hashlimit-burst 1k --hashlimit-name g
         filter INPUT -m hashlimit --hashlimit-above 5/min --hashlimit-rate-match --hashlimit-name h
         filter INPUT -m hashlimit --hashlimit-above 1kb/s --hashlimit-rate-match --hashlimit-rate-interval 7 --hashlimit-name i
+        filter INPUT -m hashlimit --hashlimit-above 1kb/s --hashlimit-rate-match --hashlimit-rate-interval 010 --hashlimit-name k
+        filter INPUT -m hashlimit --hashlimit-upto 010kb/s --hashlimit-burst 020k --hashlimit-name l
+        filter INPUT -m time --monthdays 01,07 --weekdays 02
         filter INPUT -m hashlimit --hashlimit-above 1kb/s --hashlimit-rate-match --hashlimit-name j
         filter INPUT -p tcp -m connlimit --connlimit-above 3
         filter INPUT -p tcp -m connlimit ! --connlimit-above 3 --connlimit-mask 24 --connlimit-daddr
@@ -428,6 +434,8 @@ fn rare_extensions() {
         4 mangle POSTROUTING -j TEE --gateway 10.0.0.1
         6 mangle POSTROUTING -j TEE --gateway fd00::1 --oif eth0
         mangle PREROUTING -p tcp -j TPROXY --on-port 80
+        mangle PREROUTING -p tcp -j TPROXY --on-port 010
+        mangle PREROUTING -p udp -j TPROXY --on-port ssh
         4 mangle PREROUTING -p udp -j TPROXY --on-port 80 --on-ip 10.0.0.1 --tproxy-mark 0x1/0xff
         6 mangle PREROUTING -p udp -j TPROXY --on-port 80 --on-ip fd00::1 --tproxy-mark 7
         ",

@@ -1,6 +1,6 @@
 //! Matches on what a connection did: `connbytes`, `connlabel`, `helper`, `quota`.
 
-use super::value::{Range, choice, number, number_range, ordered, text, word};
+use super::value::{Range, exact_choice, number, number_range, ordered, text, word};
 use super::{TypedError, needs, not_typed, single};
 use crate::rule::{Module, Negatable};
 
@@ -44,11 +44,11 @@ pub(super) fn parse_connbytes(module: &Module) -> Result<Connbytes, TypedError> 
             }
             "connbytes-mode" => {
                 let known = [("packets", 0), ("bytes", 1), ("avgpkt", 2)];
-                what = Some(choice(value, &value.text, "mode", &known)?);
+                what = Some(exact_choice(value, &value.text, "mode", &known)?);
             }
             "connbytes-dir" => {
                 let known = [("original", 0), ("reply", 1), ("both", 2)];
-                direction = Some(choice(value, &value.text, "direction", &known)?);
+                direction = Some(exact_choice(value, &value.text, "direction", &known)?);
             }
             _ => return Err(not_typed(module, option)),
         }

@@ -2,7 +2,7 @@
 
 use super::conntrack::CtAddress;
 use super::value::{
-    Range, address_in, choice, list, mask_in, number, number_range, port_range, word, wrong_use,
+    Range, address_in, choice, exact_choice, list, mask_in, number, number_range, port_range, word, wrong_use,
 };
 use super::{Context, TypedError, needs, not_typed};
 use crate::rule::{Module, Negatable, OptionUse, RuleProblem, Value};
@@ -237,7 +237,7 @@ pub(super) fn parse_policy(module: &Module, context: &Context<'_>) -> Result<Pol
 }
 
 fn pick<T: Copy>(value: &Value, what: &str, known: &[(&'static str, T)]) -> Result<T, RuleProblem> {
-    choice(value, &value.text, what, known)
+    exact_choice(value, &value.text, what, known)
 }
 
 fn fill<T>(option: &OptionUse, place: &mut Option<T>, value: T) -> Result<(), RuleProblem> {

@@ -399,7 +399,7 @@ impl Context<'_> {
             None if value.text == "all" => Ok(0),
             None => self
                 .databases
-                .protocol(&value.text.to_lowercase())
+                .protocol(&value.text)
                 .ok_or_else(|| value::wrong(value, format!("unknown protocol `{}`", value.text))),
         }
     }

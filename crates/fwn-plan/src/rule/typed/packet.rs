@@ -2,7 +2,7 @@
 //! `tcpmss`, `tos`, `ttl`.
 
 use super::value::{
-    Masked, Range, choice, digits, number, number_in, number_range, ordered, text, word, wrong,
+    Masked, Range, choice, digits, exact_choice, number, number_in, number_range, ordered, text, word, wrong,
 };
 use super::{TypedError, needs, not_typed, single};
 use crate::rule::{Module, Negatable, OptionUse, RuleProblem, Value};
@@ -191,7 +191,7 @@ pub(super) fn parse_statistic(module: &Module) -> Result<Negatable<Statistic>, T
 
 /// Whether it is `nth`, not `random`.
 fn parse_mode(value: &Value) -> Result<bool, RuleProblem> {
-    choice(value, &value.text, "mode", &[("random", false), ("nth", true)])
+    exact_choice(value, &value.text, "mode", &[("random", false), ("nth", true)])
 }
 
 fn parse_probability(option: &OptionUse, value: &Value) -> Result<u32, TypedError> {

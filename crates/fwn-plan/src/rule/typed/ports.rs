@@ -1,6 +1,8 @@
 //! `tcp`, `udp` and `multiport`.
 
-use super::value::{Range, choice, list, number, ordered, port_in, port_range, word, wrong, wrong_use};
+use super::value::{
+    Range, choice, list, number, ordered, port_in, port_range, resolved_port_range, word, wrong, wrong_use,
+};
 use super::{Context, TypedError, needs, not_typed};
 use crate::rule::{Module, Negatable, OptionUse, Value};
 
@@ -80,8 +82,8 @@ pub(super) fn parse_tcp(module: &Module, context: &Context<'_>) -> Result<Tcp, T
     for option in &module.options {
         let negated = option.negated;
         match option.name {
-            "sport" => tcp.source = Some(ports(option, TCP, context)?),
-            "dport" => tcp.destination = Some(ports(option, TCP, context)?),
+            "sport" => tcp.source = Some(tcp_ports(option, context)?),
+            "dport" => tcp.destination = Some(tcp_ports(option, context)?),
             "syn" => tcp.flags = Some(Negatable { negated, value: SYN }),
             "tcp-flags" => {
                 let value =
@@ -101,20 +103,24 @@ pub(super) fn parse_udp(module: &Module, context: &Context<'_>) -> Result<Udp, T
     let mut udp = Udp::default();
     for option in &module.options {
         match option.name {
-            "sport" => udp.source = Some(ports(option, UDP, context)?),
-            "dport" => udp.destination = Some(ports(option, UDP, context)?),
+            "sport" => udp.source = Some(udp_ports(option, context)?),
+            "dport" => udp.destination = Some(udp_ports(option, context)?),
             _ => return Err(not_typed(module, option)),
         }
     }
     Ok(udp)
 }
 
-fn ports(
-    option: &OptionUse,
-    protocol: u8,
-    context: &Context<'_>,
-) -> Result<Negatable<Range<u16>>, TypedError> {
-    Ok(Negatable { negated: option.negated, value: port_range(word(option, 0)?, Some(protocol), context)? })
+type Ports = Negatable<Range<u16>>;
+
+fn tcp_ports(option: &OptionUse, context: &Context<'_>) -> Result<Ports, TypedError> {
+    let value = port_range(word(option, 0)?, Some(TCP), context)?;
+    Ok(Negatable { negated: option.negated, value })
+}
+
+/// Unlike tcp: `010` is ten here.
+fn udp_ports(option: &OptionUse, context: &Context<'_>) -> Result<Ports, TypedError> {
+    Ok(Negatable { negated: option.negated, value: resolved_port_range(word(option, 0)?, context)? })
 }
 
 fn parse_flags(value: &Value) -> Result<u8, TypedError> {

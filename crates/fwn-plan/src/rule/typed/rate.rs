@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::value::{choice, list, mask_in, number, number_in, prefix_max, text, word, wrong};
+use super::value::{decimal, exact_choice, list, mask_in, number, number_in, prefix_max, text, word, wrong};
 use super::{Context, TypedError, needs, not_typed};
 use crate::rule::{Module, RuleProblem, Value};
 
@@ -160,7 +160,7 @@ pub(super) fn parse_hashlimit(module: &Module, context: &Context<'_>) -> Result<
             }
             "hashlimit-mode" => {
                 for part in list(value)? {
-                    it.mode |= choice(value, part, "hashlimit mode", &HASHLIMIT_MODES)?;
+                    it.mode |= exact_choice(value, part, "hashlimit mode", &HASHLIMIT_MODES)?;
                 }
             }
             "hashlimit-name" => it.name = text(value, 254)?,
@@ -171,7 +171,7 @@ pub(super) fn parse_hashlimit(module: &Module, context: &Context<'_>) -> Result<
             "hashlimit-htable-max" => it.max = number(value, 0..=u32::MAX)?,
             "hashlimit-htable-gcinterval" => it.gc_interval = number(value, 0..=u32::MAX)?,
             "hashlimit-htable-expire" => expire = Some(number(value, 0..=u32::MAX)?),
-            "hashlimit-rate-interval" => it.interval = number(value, 1..=i32::MAX.cast_unsigned())?,
+            "hashlimit-rate-interval" => it.interval = decimal(value, 1..=i32::MAX.cast_unsigned())?,
             _ => return Err(not_typed(module, option)),
         }
     }
@@ -214,7 +214,8 @@ pub(super) fn parse_hashlimit(module: &Module, context: &Context<'_>) -> Result<
 fn parse_byte_rate(value: &Value) -> Result<u64, RuleProblem> {
     let problem = || wrong(value, format!("`{}` is not a rate such as 512kb/s", value.text));
     let number = value.text.strip_suffix("b/s").ok_or_else(problem)?;
-    let bytes = with_factor(value, number)?;
+    // decimal whatever it begins with, unlike the burst
+    let bytes = with_factor(value, number.trim_start_matches('0'))?;
     if bytes == 0 {
         return Err(problem());
     }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::packet::{dscp_use, tos};
 use super::value::{
-    Masked, Range, address_in, choice, digits, masked_u32, number, number_range, text, unknown, word, wrong,
-    wrong_use,
+    Masked, Range, address_in, choice, digits, exact_choice, masked_u32, number, number_range, resolved_port,
+    text, unknown, word, wrong, wrong_use,
 };
 use super::{Context, TypedError, needs, not_typed, single};
 use crate::netfilter::{Family, INTERFACE_NAME_MAX};
@@ -221,7 +221,7 @@ pub(super) fn parse_ct(module: &Module) -> Result<Ct, TypedError> {
 }
 
 fn events(value: &Value, known: &[(&'static str, u32)]) -> Result<u32, RuleProblem> {
-    value.text.split(',').try_fold(0, |bits, part| Ok(bits | choice(value, part, "event", known)?))
+    value.text.split(',').try_fold(0, |bits, part| Ok(bits | exact_choice(value, part, "event", known)?))
 }
 
 pub(super) fn parse_dscp(module: &Module) -> Result<u8, TypedError> {
@@ -452,7 +452,7 @@ pub(super) fn parse_tproxy(module: &Module, context: &Context<'_>) -> Result<Tpr
     for option in &module.options {
         let value = word(option, 0)?;
         match option.name {
-            "on-port" => port = Some(number(value, 0..=u16::MAX)?),
+            "on-port" => port = Some(resolved_port(value, &value.text, context)?),
             "on-ip" => address = address_in(value, &value.text, context.family)?,
             "tproxy-mark" => mark = masked_u32(value)?,
             _ => return Err(not_typed(module, option)),

@@ -41,6 +41,9 @@ fn wrong_values_are_named_where_they_stand() {
         ("-p tcp --dport http", "http", "neither a port number nor the name of a service"),
         ("-p tcp --dport 90:80", "90:80", "ends before it begins"),
         ("-p tcp --dport 08", "08", "neither a port number"),
+        ("-p udp --dport 0x50", "0x50", "neither a port number"),
+        ("-p udp --dport 065536", "065536", "not a port from 0 to 65535"),
+        ("-p tcp -j TPROXY --on-port 0x50", "0x50", "neither a port number"),
         ("-p tcp --tcp-flags SYN,AKC SYN", "SYN,AKC", "unknown TCP flag `AKC`"),
         ("-p tcp --tcp-flags SYN, SYN", "SYN,", "empty part"),
         ("-p tcp --tcp-option 0", "0", "not a number from 1 to 255"),
@@ -77,6 +80,26 @@ fn wrong_values_are_named_where_they_stand() {
             "srcIPs",
             "unknown hashlimit mode",
         ),
+        (
+            "-m hashlimit --hashlimit-upto 5/s --hashlimit-mode SRCIP --hashlimit-name a",
+            "SRCIP",
+            "unknown hashlimit mode",
+        ),
+        (
+            "-m hashlimit --hashlimit-upto 5/s --hashlimit-rate-match --hashlimit-rate-interval 0x10 --hashlimit-name a",
+            "0x10",
+            "not a number from 1",
+        ),
+        (
+            "-m connbytes --connbytes 1 --connbytes-dir BOTH --connbytes-mode bytes",
+            "BOTH",
+            "unknown direction",
+        ),
+        ("-m connbytes --connbytes 1 --connbytes-dir both --connbytes-mode BYTES", "BYTES", "unknown mode"),
+        ("-m policy --dir IN --pol ipsec", "IN", "unknown direction"),
+        ("-m policy --dir in --pol Ipsec", "Ipsec", "unknown policy"),
+        ("-m statistic --mode Random --probability 0.5", "Random", "unknown mode"),
+        ("-m conntrack --ctproto Tcp", "Tcp", "unknown protocol"),
         ("-m recent --set --seconds 0", "0", "not a number from 1"),
         ("-m set --match-set web source", "source", "neither `src` nor `dst`"),
         (
@@ -98,6 +121,8 @@ fn wrong_values_are_named_where_they_stand() {
         ("-m time --timestart 25:00", "25:00", "not a time"),
         ("-m time --datestart 1969", "1969", "not a date"),
         ("-m time --weekdays Mon,Xyz", "Mon,Xyz", "`Xyz` is not a day"),
+        ("-m time --monthdays 08", "08", "`08` is not a day"),
+        ("-m time --monthdays 1,010", "1,010", "`010` is not a day"),
         ("-m time --monthdays 32", "32", "`32` is not a day"),
         ("-m string --hex-string |0g| --algo bm", "|0g|", "hexadecimal digits"),
         ("-m mark --mark 0x1ffffffff", "0x1ffffffff", "not a number from 0 to 4294967295"),
@@ -115,6 +140,7 @@ fn wrong_values_are_named_where_they_stand() {
         ("-p tcp -j REDIRECT --to-ports 90-80", "90-80", "ends before it begins"),
         ("-j NFQUEUE --queue-balance 3:3", "3:3", "not a range of queues"),
         ("-p tcp -j TCPMSS --set-mss 65516", "65516", "not a number from 0 to 65515"),
+        ("-j CT --ctevents new,Reply", "new,Reply", "unknown event `Reply`"),
         ("-j CT --ctevents new,old", "new,old", "unknown event `old`"),
     ];
     for (text, words, message) in cases {

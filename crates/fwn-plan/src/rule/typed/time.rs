@@ -1,6 +1,6 @@
 //! `time`: when a packet arrives.
 
-use super::value::{word, wrong};
+use super::value::{digits, word, wrong};
 use super::{TypedError, needs, not_typed};
 use crate::rule::{Module, OptionUse, RuleProblem, Value};
 
@@ -119,8 +119,10 @@ fn parse_day_time(value: &Value) -> Result<u32, RuleProblem> {
     }
 }
 
+/// Numbers as C writes them: `08` is none. iptables takes no more than two characters of each, which no longer one
+/// can mean.
 fn parse_month_days(value: &Value) -> Result<u32, RuleProblem> {
-    value.text.split(',').try_fold(0, |days, part| match decimal(part) {
+    value.text.split(',').try_fold(0, |days, part| match digits(part).filter(|_| part.len() <= 2) {
         Some(day @ 1..=31) => Ok(days | 1 << day),
         _ => Err(wrong(value, format!("`{part}` is not a day from 1 to 31"))),
     })

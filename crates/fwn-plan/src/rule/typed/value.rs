@@ -97,6 +97,12 @@ where
         })
 }
 
+/// A whole word that is a number within `limits`, decimal whatever it begins with.
+pub(super) fn decimal(value: &Value, limits: RangeInclusive<u32>) -> Result<u32, RuleProblem> {
+    let text = value.text.trim_start_matches('0');
+    number_in(value, if text.is_empty() { &value.text } else { text }, limits)
+}
+
 /// `A`, `A:B`, `A:`, `:B`: what is missing is the least or the greatest. That the first is not greater is *not*
 /// asked for: iptables takes such a range in some matches.
 pub(super) fn number_range<T>(value: &Value, limits: RangeInclusive<T>) -> Result<Range<T>, RuleProblem>
@@ -141,18 +147,42 @@ pub(super) fn port_in(
         .ok_or_else(|| wrong(value, format!("`{text}` is neither a port number nor the name of a service")))
 }
 
+/// A port as `getaddrinfo` reads it, which iptables asks for some options: a number is decimal whatever it begins with,
+/// a name is one of any protocol, tcp first.
+pub(super) fn resolved_port(value: &Value, text: &str, context: &Context<'_>) -> Result<u16, RuleProblem> {
+    const TCP: u8 = 6;
+    let unknown = || wrong(value, format!("`{text}` is neither a port number nor the name of a service"));
+    if text.is_empty() {
+        return Err(unknown());
+    }
+    if text.bytes().all(|digit| digit.is_ascii_digit()) {
+        return text.parse().map_err(|_| wrong(value, format!("`{text}` is not a port from 0 to 65535")));
+    }
+    let service = |protocol| context.databases.service(text, protocol);
+    service(Some(TCP)).or_else(|| service(None)).ok_or_else(unknown)
+}
+
 /// A port or a range of ports.
 pub(super) fn port_range(
     value: &Value,
     protocol: Option<u8>,
     context: &Context<'_>,
 ) -> Result<Range<u16>, RuleProblem> {
-    let end = |text: &str, default: u16| match text {
-        "" => Ok(default),
-        text => port_in(value, text, protocol, context),
-    };
+    range_of_ports(value, |text| port_in(value, text, protocol, context))
+}
+
+/// A port or a range of ports, each as [`resolved_port`] reads it.
+pub(super) fn resolved_port_range(value: &Value, context: &Context<'_>) -> Result<Range<u16>, RuleProblem> {
+    range_of_ports(value, |text| resolved_port(value, text, context))
+}
+
+fn range_of_ports(
+    value: &Value,
+    port: impl Fn(&str) -> Result<u16, RuleProblem>,
+) -> Result<Range<u16>, RuleProblem> {
+    let end = |text: &str, default: u16| if text.is_empty() { Ok(default) } else { port(text) };
     let Some((first, last)) = value.text.split_once(':') else {
-        return port_in(value, &value.text, protocol, context).map(Range::single);
+        return port(&value.text).map(Range::single);
     };
     let range = Range { first: end(first, 0)?, last: end(last, u16::MAX)? };
     ordered(value, range)
@@ -208,7 +238,7 @@ pub(super) fn prefix_max(family: Family) -> u8 {
     }
 }
 
-/// The mask of a prefix length, at most [`prefix_max`].
+/// The mask of a prefix length, at most 32 in IPv4 and 128 in IPv6.
 pub fn prefix_mask(family: Family, length: u8) -> IpAddr {
     match family {
         Family::Ipv4 => {
@@ -257,6 +287,19 @@ pub(super) fn choice<T: Copy>(
     known
         .iter()
         .find_map(|(name, it)| name.eq_ignore_ascii_case(text).then_some(*it))
+        .ok_or_else(|| unknown(value, what, text, known.iter().map(|(name, _)| *name)))
+}
+
+/// The value of a word out of a table, to the letter.
+pub(super) fn exact_choice<T: Copy>(
+    value: &Value,
+    text: &str,
+    what: &str,
+    known: &[(&'static str, T)],
+) -> Result<T, RuleProblem> {
+    known
+        .iter()
+        .find_map(|(name, it)| (*name == text).then_some(*it))
         .ok_or_else(|| unknown(value, what, text, known.iter().map(|(name, _)| *name)))
 }
 
