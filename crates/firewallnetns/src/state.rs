@@ -6,13 +6,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fwn_kernel::firewall::owner::OwnerId;
 use fwn_kernel::firewall::record::{Record, RecordedNetns};
 use fwn_plan::plan::Attachment;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::persist::PersistDir;
@@ -41,6 +42,9 @@ pub enum StateError {
         /// Why.
         source: io::Error,
     },
+    /// Others could write what we believe.
+    #[error("`{}` belongs to somebody else, or others may write to it", .0.display())]
+    NotPrivate(PathBuf),
     /// A state file is no state.
     #[error("state file `{path}` is damaged")]
     Damaged {
@@ -79,10 +83,25 @@ impl StateDir {
     /// Makes the folder, readable by root alone, if it is not there.
     ///
     /// # Errors
-    /// [`StateError::Io`]
+    /// [`StateError::Io`], [`StateError::NotPrivate`]
     pub fn create(&self) -> Result<(), StateError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
-        made.map_err(|source| self.io("create", &self.path, source))
+        made.map_err(|source| self.io("create", &self.path, source))?;
+        self.check_private()
+    }
+
+    /// What is in the folder is believed, and written with our rights: only we may put it there. None is fine.
+    fn check_private(&self) -> Result<(), StateError> {
+        /// Group or others may write (`S_IWGRP | S_IWOTH`).
+        const WRITABLE: u32 = 0o022;
+        match fs::metadata(&self.path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(self.io("read", &self.path, source)),
+            Ok(folder) if folder.uid() != geteuid().as_raw() || folder.mode() & WRITABLE != 0 => {
+                Err(StateError::NotPrivate(self.path.clone()))
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
     /// Waits until no other call works on the namespace with this inode, and keeps others out.
@@ -252,6 +271,7 @@ impl StateDir {
 
     /// The folders of all namespaces.
     fn folders(&self) -> Result<Vec<PathBuf>, StateError> {
+        self.check_private()?;
         let mut paths = self.list(&self.path)?;
         paths.retain(|path| path.is_dir());
         Ok(paths)
@@ -306,6 +326,24 @@ mod tests {
             persist: PersistDir::new(Path::new("/none"), "net", container),
             record: Record::empty(&attachment, netns),
         }
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_not_believed() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let dir = tempfile::tempdir().expect("a folder");
+        let states = StateDir::new(dir.path());
+        let refused = || {
+            let results = [states.lock(1).err(), states.each().err()];
+            results.map(|error| matches!(error, Some(StateError::NotPrivate(_))))
+        };
+        for (mode, expected) in [(0o755, false), (0o777, true), (0o1777, true), (0o770, true), (0o700, false)]
+        {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("set");
+            assert_eq!(refused(), [expected; 2], "{mode:o}");
+        }
+        chown(dir.path(), Some(65534), None).expect("given away");
+        assert_eq!(refused(), [true; 2]);
     }
 
     /// Calls for other namespaces hold other locks.
