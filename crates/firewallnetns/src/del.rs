@@ -4,7 +4,7 @@
 use fwn_cni::error::CniError;
 use fwn_cni::invocation::Invocation;
 use fwn_kernel::firewall::apply::{ApplyError, Connection, remove};
-use fwn_kernel::firewall::record::{RecordedNetns, RecordedSet};
+use fwn_kernel::firewall::record::{Record, RecordedNetns, RecordedSet};
 use fwn_kernel::netns::{NetnsError, TargetNetns};
 
 use crate::call::Call;
@@ -60,15 +60,30 @@ pub(crate) fn take_out_of(
     configured: &[RecordedSet],
 ) -> Result<(), Failure> {
     let netns = RecordedNetns::from(target.id());
-    let siblings = call.states.siblings(&call.attachment, &netns).unwrap_or_else(|error| {
-        log::warn!("{error}");
-        Vec::new()
-    });
-    let siblings: Vec<_> = siblings.into_iter().map(|state| state.record).collect();
+    let record = state.map(|state| &state.record);
+    let mut siblings = Vec::new();
+    let found = call.states.each_sibling(&call.attachment, &netns);
+    for sibling in found.unwrap_or_else(|error| vec![Err(error)]) {
+        match sibling {
+            Ok(sibling) => siblings.push(sibling.record),
+            Err(error) => {
+                log::warn!("{error}");
+                siblings.extend(record.map(as_of_another));
+            }
+        }
+    }
     let persist = state.map_or(&call.persist, |state| &state.persist);
     let mut keep = |name: &str, contents: &str| persist.save(name, contents);
-    let record = state.map(|state| &state.record);
     remove(connection, &call.attachment, record, configured, &siblings, &mut keep).map_err(Failure::Apply)
+}
+
+/// What an attachment whose state cannot be read may hold: every chain and policy of ours, or DEL would open it.
+fn as_of_another(record: &Record) -> Record {
+    let mut other = record.clone();
+    other.attachment.interface.clear();
+    other.sets.clear();
+    other.tables.iter_mut().for_each(|table| table.rules.clear());
+    other
 }
 
 /// The sets that the configuration asks for, as far as it can be read, where no state file tells what was made.

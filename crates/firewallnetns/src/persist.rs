@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fwn_cni::invocation::Invocation;
+use fwn_kernel::firewall::owner::OwnerId;
 use fwn_plan::origin::Source;
+use fwn_plan::plan::Attachment;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -89,8 +91,11 @@ pub fn container_name(invocation: &Invocation) -> String {
     }
 }
 
-/// A name as a file name: anything but letters, digits, `_`, `-` and inner dots is written as `%XX`.
+/// A name as a file name: anything but letters, digits, `_`, `-` and inner dots is written as `%XX`. Of what is too
+/// long then, the end is replaced by a digest of all.
 fn file_name(name: &str) -> String {
+    /// Of the 255 bytes of a file name (`NAME_MAX`, `linux/limits.h`), so that an ending has room too.
+    const LONGEST: usize = 200;
     let mut file = String::new();
     for byte in name.bytes() {
         match byte {
@@ -101,6 +106,13 @@ fn file_name(name: &str) -> String {
                 let _ = write!(file, "%{byte:02X}");
             }
         }
+    }
+    if file.len() > LONGEST {
+        let (container, interface) = (String::new(), String::new());
+        let digest = OwnerId::of(&Attachment { network: name.to_owned(), container, interface });
+        // one byte a character, and no other name has the `~`
+        file.truncate(LONGEST);
+        let _ = write!(file, "~{digest}");
     }
     file
 }
@@ -121,6 +133,17 @@ mod tests {
         let other = PersistDir::new(folder.path(), "net", "prod");
         assert!(other.load("black").expect("readable").is_none(), "another container has its own");
         assert_eq!(fs::read_dir(&sets.folder).expect("there").count(), 1, "no temporary file is left");
+    }
+
+    /// A pod and its namespace have 316 bytes together, a file name 255.
+    #[test]
+    fn a_long_name_is_as_good_as_a_short_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let named = |name: &str| PersistDir::new(folder.path(), "net", &format!("{}/{name}", "n".repeat(63)));
+        let (one, other) = (named(&format!("{}1", "p".repeat(252))), named(&format!("{}2", "p".repeat(252))));
+        one.save("black", "create black hash:ip\n").expect("saved");
+        assert!(one.load("black").expect("readable").is_some());
+        assert!(other.load("black").expect("readable").is_none(), "another container has its own");
     }
 
     #[test]

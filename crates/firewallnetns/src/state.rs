@@ -6,13 +6,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fwn_kernel::firewall::owner::OwnerId;
 use fwn_kernel::firewall::record::{Record, RecordedNetns};
 use fwn_plan::plan::Attachment;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::persist::PersistDir;
@@ -58,6 +59,9 @@ pub enum StateError {
         /// Why.
         source: io::Error,
     },
+    /// Others could write what we believe.
+    #[error("`{}` belongs to somebody else, or others may write to it", .0.display())]
+    NotPrivate(PathBuf),
     /// A state file is no state.
     #[error("state file `{path}` is damaged")]
     Damaged {
@@ -82,6 +86,8 @@ pub struct NetnsLock {
 
 /// A state that is being written.
 const TEMPORARY: &str = "new";
+/// How often a folder is made anew that others removed because it was empty.
+const ATTEMPTS: u32 = 20;
 /// What a state file ends with.
 const EXTENSION: &str = "json";
 
@@ -94,10 +100,25 @@ impl StateDir {
     /// Makes the folder, readable by root alone, if it is not there.
     ///
     /// # Errors
-    /// [`StateError::Io`]
+    /// [`StateError::Io`], [`StateError::NotPrivate`]
     pub fn create(&self) -> Result<(), StateError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
-        made.map_err(|source| self.io("create", &self.path, source))
+        made.map_err(|source| self.io("create", &self.path, source))?;
+        self.check_private()
+    }
+
+    /// What is in the folder is believed, and written with our rights: only we may put it there. None is fine.
+    fn check_private(&self) -> Result<(), StateError> {
+        /// Group or others may write (`S_IWGRP | S_IWOTH`).
+        const WRITABLE: u32 = 0o022;
+        match fs::metadata(&self.path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(self.io("read", &self.path, source)),
+            Ok(folder) if folder.uid() != geteuid().as_raw() || folder.mode() & WRITABLE != 0 => {
+                Err(StateError::NotPrivate(self.path.clone()))
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
     /// Waits until no other call works on the namespace with this inode, and keeps others out.
@@ -142,9 +163,21 @@ impl StateDir {
     /// # Errors
     /// [`StateError`]
     pub fn siblings(&self, attachment: &Attachment, netns: &RecordedNetns) -> Result<Vec<State>, StateError> {
+        self.each_sibling(attachment, netns)?.into_iter().collect()
+    }
+
+    /// The same, with what is wrong with those that cannot be read.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn each_sibling(
+        &self,
+        attachment: &Attachment,
+        netns: &RecordedNetns,
+    ) -> Result<Vec<Result<State, StateError>>, StateError> {
         let own = self.file(attachment, netns);
         let others = self.files_in(&self.folder(netns))?.into_iter().filter(|path| *path != own);
-        others.filter_map(|path| self.read_file(&path).transpose()).collect()
+        Ok(others.filter_map(|path| self.read_file(&path).transpose()).collect())
     }
 
     /// All states there are, and what is wrong with those that cannot be read.
@@ -174,12 +207,15 @@ impl StateDir {
             || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
         let write = || {
             use io::Write;
-            let mut file = match create() {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::DirBuilder::new().mode(0o700).create(self.folder(netns))?;
-                    create()?
+            let mut attempts = 1..ATTEMPTS;
+            let mut file = loop {
+                match create() {
+                    // an empty folder may go again at once: `remove_everywhere` holds no lock of this namespace
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {
+                        fs::DirBuilder::new().mode(0o700).create(self.folder(netns))?;
+                    }
+                    other => break other?,
                 }
-                other => other?,
             };
             file.write_all(&bytes)?;
             fs::rename(&temporary, &path)
@@ -252,6 +288,7 @@ impl StateDir {
 
     /// The folders of all namespaces.
     fn folders(&self) -> Result<Vec<PathBuf>, StateError> {
+        self.check_private()?;
         let mut paths = self.list(&self.path)?;
         paths.retain(|path| path.is_dir());
         Ok(paths)
@@ -290,4 +327,61 @@ fn file_name(attachment: &Attachment) -> String {
     let Attachment { network, container, interface } = attachment;
     let name = format!("{network}:{container}:{interface}.{EXTENSION}");
     if name.len() <= LONGEST { name } else { format!("{}:{interface}.{EXTENSION}", OwnerId::of(attachment)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn state(container: &str, inode: u64) -> State {
+        let attachment =
+            Attachment { network: "net".into(), container: container.into(), interface: "eth0".into() };
+        let netns = RecordedNetns { device: 4, inode, cookie: inode };
+        State {
+            netns_path: "/run/netns/none".into(),
+            persist: PersistDir::new(Path::new("/none"), "net", container),
+            record: Record::empty(&attachment, netns),
+        }
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_not_believed() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let dir = tempfile::tempdir().expect("a folder");
+        let states = StateDir::new(dir.path());
+        let refused = || {
+            let results = [states.lock(1).err(), states.each().err()];
+            results.map(|error| matches!(error, Some(StateError::NotPrivate(_))))
+        };
+        for (mode, expected) in [(0o755, false), (0o777, true), (0o1777, true), (0o770, true), (0o700, false)]
+        {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("set");
+            assert_eq!(refused(), [expected; 2], "{mode:o}");
+        }
+        chown(dir.path(), Some(65534), None).expect("given away");
+        assert_eq!(refused(), [true; 2]);
+    }
+
+    /// Calls for other namespaces hold other locks.
+    #[test]
+    fn cleaning_up_elsewhere_does_not_take_the_folder_of_a_writer() {
+        const TIMES: usize = 3000;
+        let dir = tempfile::tempdir().expect("a folder");
+        let states = StateDir::new(dir.path());
+        let (written, other) = (state("c1", 7), Attachment::from(&state("c2", 8).record.attachment));
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for _ in 0..TIMES {
+                    states.write(&written).expect("written");
+                    states
+                        .remove(&Attachment::from(&written.record.attachment), &written.record.netns)
+                        .expect("removed");
+                }
+            });
+            while !writer.is_finished() {
+                states.remove_everywhere(&other).expect("nothing to remove");
+            }
+        });
+    }
 }

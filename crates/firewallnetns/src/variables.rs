@@ -8,6 +8,9 @@ use fwn_cni::result::{AddResult, Interface, addresses as addresses_of};
 use fwn_plan::ruleset::PortMapping;
 use serde_json::Value;
 
+/// The protocols that have ports. A tenant may write one: `all` would open everything where a rule has no port.
+const PROTOCOLS: [&str; 5] = ["tcp", "udp", "sctp", "dccp", "udplite"];
+
 /// What the runtime said of this attachment, as variables.
 pub fn derived(
     invocation: &Invocation,
@@ -67,7 +70,13 @@ pub fn port_mappings(invocation: &Invocation) -> Result<Vec<PortMapping>, String
                     .and_then(|port| u16::try_from(port).ok())
                     .ok_or_else(|| format!("`{name}[{index}].{key}` is not a port")),
             };
-            let protocol = mapping.get("protocol").and_then(Value::as_str).unwrap_or("tcp").to_lowercase();
+            let protocol = match mapping.get("protocol") {
+                None => Some("tcp".to_owned()),
+                Some(protocol) => protocol.as_str().map(str::to_lowercase),
+            };
+            let protocol = protocol
+                .filter(|word| PROTOCOLS.contains(&word.as_str()))
+                .ok_or_else(|| format!("`{name}[{index}].protocol` is none of {}", PROTOCOLS.join(", ")))?;
             mappings.push(PortMapping {
                 container_port: port(keys[0])?,
                 host_port: port(keys[1])?,

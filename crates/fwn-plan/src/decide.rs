@@ -15,6 +15,9 @@ use crate::rule::{Negatable, Network, Rule};
 use crate::ruleset::{PolicyItem, RuleItem, RuleSet};
 use crate::set::{SetDraft, SetSpec, arrange_sets, no_such_set};
 
+/// So many rules can one become in a family. Names and lists of addresses multiply, and can come from a tenant.
+const MOST_OF_ONE: usize = 65_536;
+
 /// What the rule set could not know by itself.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -138,6 +141,13 @@ fn expand_item(item: &RuleItem, ruleset: &RuleSet, facts: &Facts) -> Result<Vec<
     for family in wanted.iter() {
         let source = side(parsed.source.as_ref(), facts, family);
         let destination = side(parsed.destination.as_ref(), facts, family);
+        if source.len().saturating_mul(destination.len()) > MOST_OF_ONE {
+            let (sources, destinations) = (source.len(), destination.len());
+            let message =
+                format!("{sources} sources by {destinations} destinations are more than {MOST_OF_ONE} rules");
+            let hint = "put the addresses into a set: `-m set --match-set NAME src`";
+            return Err(Problem::new(item.origin.clone(), message).hint(hint).into());
+        }
         for source in &source {
             for destination in &destination {
                 let rule =

@@ -1,6 +1,7 @@
 //! DEL: whatever is missing or broken, what ADD made goes and nothing else.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -163,4 +164,26 @@ fn what_others_did_since_stays() {
     for gone in ["-i lo", "create open", "create all", "MARK", "REJECT"] {
         assert!(!left.contains(gone), "{gone}: {left}");
     }
+}
+
+/// Nobody knows what an attachment holds whose state cannot be read: what is closed stays closed.
+#[test]
+fn a_damaged_state_does_not_open_its_attachment() {
+    let world = World::new();
+    let conf = world.conf(&json!({ "policies": [{ "chain": "INPUT", "policy": "DROP" }] }));
+    world.run("ADD", &conf);
+    world.call("ADD", &conf).env("CNI_IFNAME", "eth1").run().expect_success();
+    let file = |path: &Path| path.join("net:c1:eth1.json");
+    let folders =
+        fs::read_dir(world.path("state")).expect("there").map(|entry| entry.expect("an entry").path());
+    let damaged = folders.map(|path| file(&path)).find(|path| path.exists()).expect("in one of them");
+    fs::write(damaged, "{}").expect("written");
+
+    let answer = world.call("DEL", &conf).run();
+    answer.expect_success();
+    assert!(answer.stderr.contains("is damaged"), "{answer:?}");
+    let left = world.sandbox.container.dump();
+    assert_eq!(left.matches(":INPUT DROP").count(), 2, "{left}");
+    world.call("DEL", &conf).env("CNI_IFNAME", "eth1").run().expect_success();
+    assert!(!world.container().contains("INPUT"));
 }

@@ -74,6 +74,23 @@ fn an_add_killed_at_any_step_can_be_repeated() {
     });
 }
 
+/// CHECK takes no ADD for done that was not.
+#[test]
+fn an_add_killed_before_its_rules_are_in_force_fails_a_check() {
+    let world = World::new();
+    let conf = world.conf(&full());
+    let mut checked = 0;
+    killed_at_every_step(&world, "ADD", &conf, |number| {
+        if !world.sandbox.container.dump().contains("-A INPUT") {
+            checked += 1;
+            let (code, message, _) = world.call("CHECK", &conf).run().expect_error();
+            assert_eq!(code, 101, "{number}: {message}");
+        }
+        world.run("DEL", &conf);
+    });
+    assert!(checked > 10, "too few to be true: {checked}");
+}
+
 /// There is never a moment without a firewall: the old one is in force, or the new one.
 #[test]
 fn an_add_again_killed_at_any_step_leaves_one_firewall() {

@@ -210,3 +210,18 @@ fn sets_alone_start_no_program() {
         assert!(started[0].contains("/firewallnetns\""), "{command}: {started:?}");
     }
 }
+
+/// What a killed ADD leaves behind may hold on to the sets that a DEL removes.
+#[test]
+fn a_temporary_list_of_sets_does_not_keep_its_members() {
+    let world = World::with_foreign();
+    let before = world.container();
+    let conf = world.conf(&json!({ "ipsets": [
+        { "set": "blocked", "hashtype": "hash:net" },
+        { "set": "all", "hashtype": "list:set", "entries": ["blocked"] },
+    ] }));
+    world.run("ADD", &conf);
+    world.sandbox.container.sh("ipset create fwn-new-1 list:set; ipset add fwn-new-1 blocked");
+    world.run("DEL", &conf);
+    assert_eq!(world.container(), before);
+}

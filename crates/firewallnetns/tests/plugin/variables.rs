@@ -196,3 +196,34 @@ fn the_log_goes_to_its_file() {
     world.call("DEL", &conf).run().expect_error();
     assert!(fs::read_to_string(&log).expect("there").len() >= text.len(), "it is appended to");
 }
+
+/// A rule that trusts `$PROTO` must not become one for everything.
+#[test]
+fn a_port_mapping_has_a_protocol_with_ports() {
+    let world = World::new();
+    for protocol in [json!("all"), json!("0"), json!("icmp"), json!(""), json!("!tcp"), json!(6)] {
+        let conf = world.conf(&json!({
+            "runtimeConfig": { "portMappings": [{ "containerPort": 80, "protocol": protocol }] },
+            "rules": [
+                { "type": "A", "chain": "INPUT", "rule": "-p $PROTO -j ACCEPT", "forEach": "portMappings" },
+            ],
+        }));
+        let (found, _) = world.refused(7, &world.call("ADD", &conf));
+        let expected = "`runtimeConfig.portMappings[0].protocol` is none of tcp, udp, sctp, dccp, udplite";
+        assert!(found.contains(expected), "{protocol}: {found}");
+    }
+}
+
+/// What a tenant writes into two labels must not fill the memory of the node.
+#[test]
+fn two_long_lists_are_not_multiplied() {
+    let world = World::new();
+    let list = |net: u8| (0..300).map(|n| format!("10.{net}.{}.{}", n / 250, n % 250)).collect::<Vec<_>>();
+    let conf = world.conf(&json!({
+        "args": { "cni": { "labels": { "from": list(1).join(","), "to": list(2).join(",") } } },
+        "rules": [rule("INPUT", "-s $LABEL_from -d $LABEL_to -j ACCEPT")],
+    }));
+    let (found, _) = world.refused(7, &world.call("ADD", &conf));
+    let expected = "rules[0].rule: 300 sources by 300 destinations are more than 65536 rules";
+    assert!(found.contains(expected), "{found}");
+}

@@ -263,11 +263,11 @@ pub fn remove(
     let Connection { nft, sets: client, .. } = connection;
     let mut client = client?;
     close_after_batch(nft);
-    // a list:set lets go of its members by going first
+    // a list:set lets go of its members by going first, a temporary one too
+    sweep(&mut client);
     for set in sets.iter().rev().filter(|set| set.created) {
         remove_set(&mut client, set, keep);
     }
-    sweep(&mut client);
     Ok(())
 }
 
@@ -307,6 +307,9 @@ pub fn check(
     let observed = observe(&mut connection.nft).map_err(FirewallError::Observe)?;
     let differences = compare(record, &observed, siblings);
     let mut lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    if record.made_at == 0 {
+        lines.push("its ADD ended before its rules were put in force".to_owned());
+    }
     for set in &record.sets {
         match connection.sets()?.kind_of(&set.name)? {
             None => lines.push(format!("set `{}` is missing", set.name)),

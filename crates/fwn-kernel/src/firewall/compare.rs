@@ -67,6 +67,12 @@ pub enum DifferenceKind {
         /// Number of the foreign rule in its chain, from 1.
         position: usize,
     },
+    /// A rule that somebody else added later to a chain of ours stands after our rules there, and lets through what
+    /// the chains that jump there would go on to look at.
+    BeforeReturn {
+        /// Number of the foreign rule in its chain, from 1.
+        position: usize,
+    },
     /// A rule that carries the owner, and was never recorded.
     Unknown {
         /// Number of the rule in its chain, from 1.
@@ -107,6 +113,12 @@ impl fmt::Display for Difference {
                 write!(
                     f,
                     "rule {position} of chain `{chain}` was added later and accepts before policy DROP"
+                )?;
+            }
+            DifferenceKind::BeforeReturn { position } => {
+                write!(
+                    f,
+                    "rule {position} of chain `{chain}` was added later and accepts before the chain returns"
                 )?;
             }
             DifferenceKind::Unknown { position } => {
@@ -234,11 +246,15 @@ impl<'a> Comparison<'a> {
         for (position, before) in in_the_way {
             push(DifferenceKind::InTheWay { position, before: before.clone() });
         }
-        if self.recorded.policy(&chain.name).is_some_and(|policy| policy.set == Policy::Drop) {
-            // what cannot be read may accept
-            let accepts = |rule: &ObservedRule| decode_accepts(&rule.expressions).unwrap_or(true);
+        // what cannot be read may accept
+        let accepts = |rule: &ObservedRule| decode_accepts(&rule.expressions).unwrap_or(true);
+        let closed = self.recorded.policy(&chain.name).is_some_and(|policy| policy.set == Policy::Drop);
+        if closed || chain.hook.is_none() {
             for (position, _) in foreign.into_iter().filter(|(_, rule)| accepts(rule)) {
-                push(DifferenceKind::BeforePolicy { position });
+                push(match chain.hook {
+                    Some(_) => DifferenceKind::BeforePolicy { position },
+                    None => DifferenceKind::BeforeReturn { position },
+                });
             }
         }
         for position in unknown {

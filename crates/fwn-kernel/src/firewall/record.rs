@@ -24,7 +24,7 @@ pub struct Record {
     /// The namespace that it is in.
     pub netns: RecordedNetns,
     /// A number greater than that of every attachment that was made before in the same namespace: where several
-    /// hold a policy, the greatest counts.
+    /// hold a policy, the greatest counts. 0 as long as no more than sets was made.
     pub made_at: u64,
     /// Sets that it uses.
     pub sets: Vec<RecordedSet>,
@@ -180,7 +180,7 @@ impl Record {
     /// Of an attachment that has nothing in force yet.
     pub fn empty(attachment: &Attachment, netns: RecordedNetns) -> Self {
         let (sets, tables) = (Vec::new(), Vec::new());
-        Self { version: Version, attachment: attachment.into(), netns, made_at: 1, sets, tables }
+        Self { version: Version, attachment: attachment.into(), netns, made_at: 0, sets, tables }
     }
 
     /// The owner that its rules carry.

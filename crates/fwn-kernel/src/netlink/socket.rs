@@ -3,11 +3,12 @@
 //! A socket belongs for its whole life to the network namespace that its opening thread was in; it can be used
 //! from any thread afterwards.
 
+use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvmsg, send, setsockopt,
     socket, sockopt,
 };
 
@@ -236,12 +237,19 @@ impl NetlinkSocket {
 
     fn receive(&mut self, flags: MsgFlags) -> Result<usize, SocketError> {
         loop {
-            match recv(self.fd.as_raw_fd(), &mut self.buffer, flags | MsgFlags::MSG_TRUNC) {
-                Err(Errno::EINTR) => {}
+            let mut buffer = [IoSliceMut::new(&mut self.buffer)];
+            let received = recvmsg(self.fd.as_raw_fd(), &mut buffer, None, flags | MsgFlags::MSG_TRUNC);
+            let (length, sender): (_, Option<NetlinkAddr>) = match received {
+                Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(SocketError::Receive(errno)),
-                Ok(length) if length > self.buffer.len() => return Err(SocketError::Truncated(length)),
-                Ok(length) => return Ok(length),
+                Ok(message) => (message.bytes, message.address),
+            };
+            // whoever has CAP_NET_ADMIN in the namespace can send to us, a workload too (`netlink_sendmsg`,
+            // `net/netlink/af_netlink.c`); the kernel is port 0
+            if sender.is_none_or(|sender| sender.pid() != 0) {
+                continue;
             }
+            return if length > self.buffer.len() { Err(SocketError::Truncated(length)) } else { Ok(length) };
         }
     }
 }
@@ -255,4 +263,43 @@ fn kernel_error(message: &Message<'_>, number: u32) -> Result<KernelError, Malfo
         offset,
         echo: message.payload.get(4..).unwrap_or_default().to_vec(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use fwn_testkit::Netns;
+    use nix::sys::socket::{getsockname, sendto};
+
+    use super::*;
+    use crate::netlink::message::NLM_F_ACK;
+
+    /// Who has `CAP_NET_ADMIN` in the namespace can send to our socket; only the kernel is believed.
+    #[test]
+    fn what_others_send_is_no_answer() {
+        let netns = Netns::new();
+        let (mut socket, other) = netns.run(|| {
+            let open = || NetlinkSocket::open(Protocol::Netfilter).expect("a socket");
+            (open(), open())
+        });
+        let port = getsockname::<NetlinkAddr>(socket.fd.as_raw_fd()).expect("bound").pid();
+        let send = |bytes: &[u8]| {
+            let to = NetlinkAddr::new(port, 0);
+            sendto(other.fd.as_raw_fd(), bytes, &to, MsgFlags::empty()).expect("sent");
+        };
+        // the acknowledgement of what is asked next, and no message at all
+        let mut forged = Messages::default();
+        forged.push(NLMSG_ERROR, 0, &[0; 20], |_| ()).expect("short");
+        send(forged.numbered_from(socket.next));
+        send(&[0xff; 3]);
+
+        // a table that is not there
+        let mut messages = Messages::default();
+        messages
+            .push(0x0a01, NLM_F_ACK, &[2, 0, 0, 0], |attrs| {
+                attrs.string(1, "nosuch");
+            })
+            .expect("short");
+        let error = socket.exchange(&mut messages, |_| Ok(())).expect_err("refused by the kernel");
+        assert_eq!(error.errno(), Some(libc::ENOENT), "{error:?}");
+    }
 }

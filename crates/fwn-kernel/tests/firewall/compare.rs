@@ -73,6 +73,13 @@ fn tampering_is_found() {
                 "chain `web` is missing, table `filter` (ipv4)",
             ],
         ),
+        // behind our rules in a chain of ours the packet goes back to where it came from
+        (
+            "iptables -A web -s 1.2.3.4 -j ACCEPT; iptables -A web -j DROP; iptables -A web -j LOG",
+            &[
+                "rule 2 of chain `web` was added later and accepts before the chain returns, table `filter` (ipv4)",
+            ],
+        ),
         ("nft delete table ip6 filter", &["table `filter` (ipv6) is missing"]),
     ] {
         let netns = Netns::new();
