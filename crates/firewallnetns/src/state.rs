@@ -373,7 +373,7 @@ mod tests {
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 for _ in 0..TIMES {
-                    states.write(&written).expect("written");
+                    states.write(&(&written).into()).expect("written");
                     states
                         .remove(&Attachment::from(&written.record.attachment), &written.record.netns)
                         .expect("removed");
