@@ -5,7 +5,6 @@ pub mod native;
 pub mod plan;
 mod program;
 pub mod scratch_sets;
-pub mod support;
 #[cfg(test)]
 mod testing;
 
