@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::failure::{Failure, unresolved};
 use crate::gather::gather;
 use crate::resolver::resolve;
-use crate::state::State;
+use crate::state::{State, StateRef};
 
 /// Puts the firewall of an attachment in force, and gives the result to print. `environment` is the plugin's own.
 ///
@@ -27,13 +27,12 @@ pub fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
     let output = chained_result(&invocation.conf)?;
     let result = call.previous_result()?;
     // the host guard comes before anything that costs or could be waited for
-    let target = call.open_netns()?;
+    let (target, mut connection) = call.open_netns()?;
     let ruleset = gather(&call, result.as_ref(), environment)?;
     let hosts = resolve(&ruleset.host_names(), &call.settings.resolver)
         .map_err(|error| unresolved(&ruleset, error))?;
 
     let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
-    let mut connection = Connection::open(&target).map_err(Failure::Apply)?;
     let sets = foreign_sets(&ruleset, &mut connection)?;
     let facts = Facts { families: available_families(), hosts, sets };
     let plan = decide(&ruleset, &facts).map_err(Failure::Configuration)?;
@@ -50,11 +49,7 @@ pub fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
         siblings: &siblings.into_iter().map(|state| state.record).collect::<Vec<_>>(),
     };
     let mut journal = |record: &Record| {
-        let state = State {
-            netns_path: target.path().to_owned(),
-            persist: call.persist.clone(),
-            record: record.clone(),
-        };
+        let state = StateRef { netns_path: target.path(), persist: &call.persist, record };
         call.states.write(&state).map_err(std::io::Error::other)
     };
     let applied = apply(connection, &request, &mut journal);
@@ -83,7 +78,7 @@ fn foreign_sets(
 /// After a failed ADD the namespace holds what it held before, and so does the state folder.
 fn put_back_state(call: &Call<'_>, netns: &RecordedNetns, previous: Option<&State>) {
     let result = match previous {
-        Some(state) => call.states.write(state),
+        Some(state) => call.states.write(&state.into()),
         None => call.states.remove(&call.attachment, netns),
     };
     if let Err(error) = result {

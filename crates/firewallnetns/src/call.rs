@@ -3,6 +3,7 @@
 use fwn_cni::error::CniError;
 use fwn_cni::invocation::Invocation;
 use fwn_cni::result::AddResult;
+use fwn_kernel::firewall::apply::Connection;
 use fwn_kernel::netns::TargetNetns;
 use fwn_plan::plan::Attachment;
 
@@ -63,7 +64,7 @@ impl<'a> Call<'a> {
     pub fn lenient(invocation: &'a Invocation) -> Self {
         Self::new(invocation).unwrap_or_else(|error| {
             crate::logging::start(log::LevelFilter::Warn);
-            log::warn!("cleaning up without the configuration: {error}");
+            log::warn!("cleaning up without the configuration: {}", error.msg);
             Self::with(invocation, Settings::folders_of(&invocation.conf.text))
         })
     }
@@ -87,11 +88,11 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// It is not there, no network namespace, or the host's.
-    pub fn open_netns(&self) -> Result<TargetNetns, CniError> {
+    pub fn open_netns(&self) -> Result<(TargetNetns, Connection), CniError> {
         let Some(path) = &self.invocation.netns else {
             return Err(CniError::new(fwn_cni::error::ErrorCode::BadEnvironment, "CNI_NETNS is not set"));
         };
-        Ok(TargetNetns::open(path).map_err(Failure::Netns)?)
+        Ok(Connection::open(path).map_err(Failure::Apply)?)
     }
 
     /// The result of the plugins before this one; `None` before 0.3.0, which has no chains.

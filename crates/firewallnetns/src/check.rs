@@ -3,7 +3,7 @@
 
 use fwn_cni::error::{CniError, ErrorCode};
 use fwn_cni::invocation::Invocation;
-use fwn_kernel::firewall::apply::{Connection, check as differences};
+use fwn_kernel::firewall::apply::check as differences;
 use fwn_kernel::firewall::record::RecordedNetns;
 
 use crate::call::Call;
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 /// Code 101 with a line for everything that is missing, changed or in the way.
 pub fn check(invocation: &Invocation) -> Result<(), CniError> {
     let call = Call::new(invocation)?;
-    let target = call.open_netns()?;
+    let (target, mut connection) = call.open_netns()?;
     let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
     let netns = RecordedNetns::from(target.id());
     let Some(state) = call.states.read(&call.attachment, &netns).map_err(Failure::State)? else {
@@ -25,7 +25,6 @@ pub fn check(invocation: &Invocation) -> Result<(), CniError> {
     };
     let siblings = call.states.siblings(&call.attachment, &netns).map_err(Failure::State)?;
     let siblings: Vec<_> = siblings.into_iter().map(|state| state.record).collect();
-    let mut connection = Connection::open(&target).map_err(Failure::Apply)?;
     let lines = differences(&mut connection, &state.record, &siblings).map_err(Failure::Apply)?;
     if lines.is_empty() { Ok(()) } else { Err(CniError::new(ErrorCode::CheckFailed, lines.join("\n"))) }
 }

@@ -94,6 +94,15 @@ impl DataDir {
         })?;
         read_text(File::from(fd), path, limit)
     }
+
+    /// Names of what lies directly in the folder, as far as they can be read: for hints.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
 }
 
 /// The text of a file that the operator named by a path of its own.
@@ -111,10 +120,12 @@ pub fn read_path(path: &Path, limit: u64) -> Result<String, DataError> {
 
 fn read_text(file: File, path: PathBuf, limit: u64) -> Result<String, DataError> {
     let failed = |source| DataError::Read { path: path.clone(), source };
-    if !file.metadata().map_err(failed)?.is_file() {
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
         return Err(DataError::NotAFile(path));
     }
-    let mut bytes = Vec::new();
+    // all of it in one read, and one more that finds the end
+    let mut bytes = Vec::with_capacity(metadata.len().min(limit) as usize + 1);
     file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > limit {
         return Err(DataError::TooLarge { path, limit });

@@ -3,7 +3,7 @@
 
 use fwn_cni::error::CniError;
 use fwn_cni::invocation::Invocation;
-use fwn_kernel::firewall::apply::{Connection, remove};
+use fwn_kernel::firewall::apply::{ApplyError, Connection, remove};
 use fwn_kernel::firewall::record::{Record, RecordedNetns, RecordedSet};
 use fwn_kernel::netns::{NetnsError, TargetNetns};
 
@@ -18,16 +18,16 @@ use crate::state::State;
 /// The namespace is the host's, or what is in it could not be taken out.
 pub fn del(invocation: &Invocation, environment: Vec<(String, String)>) -> Result<(), CniError> {
     let call = Call::lenient(invocation);
-    let netns = invocation.netns.as_deref().map(TargetNetns::open);
+    let netns = invocation.netns.as_deref().map(Connection::open);
     match netns {
         None => Ok(call.states.remove_everywhere(&call.attachment, |_| false).map_err(Failure::State)?),
-        Some(Err(NetnsError::Missing(path))) => {
+        Some(Err(ApplyError::Netns(NetnsError::Missing(path)))) => {
             log::debug!("the namespace is gone, and its firewall with it");
             let elsewhere = |state: &State| state.netns_path != path && is_there(state);
             Ok(call.states.remove_everywhere(&call.attachment, elsewhere).map_err(Failure::State)?)
         }
-        Some(Err(error)) => Err(Failure::Netns(error).into()),
-        Some(Ok(target)) => Ok(take_out(&call, &target, environment)?),
+        Some(Err(error)) => Err(Failure::Apply(error).into()),
+        Some(Ok((target, connection))) => Ok(take_out(&call, &target, connection, environment)?),
     }
 }
 
@@ -41,6 +41,7 @@ fn is_there(state: &State) -> bool {
 fn take_out(
     call: &Call<'_>,
     target: &TargetNetns,
+    connection: Connection,
     environment: Vec<(String, String)>,
 ) -> Result<(), Failure> {
     let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
@@ -55,7 +56,7 @@ fn take_out(
         Some(_) => Vec::new(),
         None => configured_sets(call, environment),
     };
-    take_out_of(call, target, state.as_ref(), &configured)?;
+    take_out_of(call, target, connection, state.as_ref(), &configured)?;
     call.states.remove(&call.attachment, &netns).map_err(Failure::State)
 }
 
@@ -63,6 +64,7 @@ fn take_out(
 pub(crate) fn take_out_of(
     call: &Call<'_>,
     target: &TargetNetns,
+    connection: Connection,
     state: Option<&State>,
     configured: &[RecordedSet],
 ) -> Result<(), Failure> {
@@ -81,7 +83,6 @@ pub(crate) fn take_out_of(
     }
     let persist = state.map_or(&call.persist, |state| &state.persist);
     let mut keep = |name: &str, contents: &str| persist.save(name, contents);
-    let connection = Connection::open(target).map_err(Failure::Apply)?;
     remove(connection, &call.attachment, record, configured, &siblings, &mut keep).map_err(Failure::Apply)
 }
 

@@ -10,14 +10,15 @@ use fwn_kernel::encode::scratch_sets::make_scratch_sets;
 use fwn_kernel::netns::available_families;
 use fwn_plan::config::{Section, Text, parse_fw};
 use fwn_plan::decide::{Facts, decide};
-use fwn_plan::expand::Variables;
+use fwn_plan::expand::{Variables, is_variable_name};
+use fwn_plan::nearest::nearest;
 use fwn_plan::origin::Source;
 use fwn_plan::problem::{Problem, Problems};
 use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput, Services, expand_text};
 
 use crate::call::Call;
 use crate::data_dir::{DataDir, DataError, read_path};
-use crate::failure::Failure;
+use crate::failure::{Failure, with_causes};
 use crate::settings::Settings;
 use crate::variables;
 
@@ -136,19 +137,24 @@ struct LazyDataDir<'a> {
 impl LazyDataDir<'_> {
     /// Reads a file for the configuration item at `item`.
     fn read(&mut self, name: &str, limit: u64, item: &Text) -> Result<String, Problems> {
-        let mut read = || {
-            if self.open.is_none() {
-                self.open = Some(DataDir::open(&self.settings.data_dir)?);
+        if self.open.is_none() {
+            self.open =
+                Some(DataDir::open(&self.settings.data_dir).map_err(|error| unreadable(&error, item))?);
+        }
+        let Some(folder) = &self.open else { return Ok(String::new()) };
+        folder.read(name, limit).map_err(|error| {
+            let problem = unreadable(&error, item);
+            let names = if matches!(error, DataError::Missing(_)) { folder.names() } else { Vec::new() };
+            match nearest(name, names.iter().map(String::as_str)) {
+                Some(near) => problem.hint(format!("did you mean `{near}`?")).into(),
+                None => problem.into(),
             }
-            self.open.as_ref().map_or_else(|| Ok(String::new()), |folder| folder.read(name, limit))
-        };
-        read().map_err(|error| unreadable(&error, item))
+        })
     }
 }
 
-fn unreadable(error: &DataError, item: &Text) -> Problems {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    Problem::new(item.origin.clone(), format!("{error}{cause}")).into()
+fn unreadable(error: &DataError, item: &Text) -> Problem {
+    Problem::new(item.origin.clone(), with_causes(error))
 }
 
 fn read_section(
@@ -203,7 +209,9 @@ fn read_variables(
             continue;
         }
         match line.split_once('=') {
-            Some((key, value)) if is_name(key) => values.push((key.to_owned(), unquoted(value).to_owned())),
+            Some((key, value)) if is_variable_name(key) => {
+                values.push((key.to_owned(), unquoted(value).to_owned()));
+            }
             // the line itself may hold a secret: it is not shown
             _ => problems.push(
                 Problem::new(
@@ -217,12 +225,6 @@ fn read_variables(
     // of a name that comes twice the last line counts, as in a shell; in a layer it is the first
     values.reverse();
     problems.finish(values)
-}
-
-fn is_name(key: &str) -> bool {
-    !key.is_empty()
-        && !key.starts_with(|c: char| c.is_ascii_digit())
-        && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// The value without one pair of quotes around it, as environment files have them.

@@ -3,8 +3,8 @@
 
 use fwn_cni::error::{CniError, ErrorCode};
 use fwn_cni::invocation::Invocation;
+use fwn_kernel::firewall::apply::{ApplyError, Connection};
 use fwn_kernel::firewall::record::RecordedNetns;
-use fwn_kernel::netns::{NetnsError, TargetNetns};
 use fwn_plan::plan::Attachment;
 
 use crate::call::Call;
@@ -47,16 +47,15 @@ pub fn gc(invocation: &Invocation) -> Result<(), CniError> {
 }
 
 fn collect(call: &Call<'_>, state: &State) -> Result<(), Failure> {
-    match TargetNetns::open(&state.netns_path) {
+    match Connection::open(&state.netns_path) {
         // the path may name another namespace by now, or the host's
-        Ok(target) if RecordedNetns::from(target.id()) == state.record.netns => {
+        Ok((target, connection)) if RecordedNetns::from(target.id()) == state.record.netns => {
             let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
-            take_out_of(call, &target, Some(state), &[])?;
+            take_out_of(call, &target, connection, Some(state), &[])?;
         }
-        Ok(_)
-        | Err(NetnsError::Missing(_) | NetnsError::NotANetns(_) | NetnsError::Own(_) | NetnsError::Init(_)) =>
-            {}
-        Err(error) => return Err(Failure::Netns(error)),
+        Ok(_) => {}
+        Err(ApplyError::Netns(error)) if error.is_other() => {}
+        Err(error) => return Err(Failure::Apply(error)),
     }
     call.states.remove(&call.attachment, &state.record.netns).map_err(Failure::State)
 }

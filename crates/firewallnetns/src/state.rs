@@ -29,6 +29,23 @@ pub struct State {
     pub record: Record,
 }
 
+/// A [`State`] to write, its parts borrowed: with many rules a record is large.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct StateRef<'a> {
+    /// See [`State::netns_path`].
+    pub netns_path: &'a Path,
+    /// See [`State::persist`].
+    pub persist: &'a PersistDir,
+    /// See [`State::record`].
+    pub record: &'a Record,
+}
+
+impl<'a> From<&'a State> for StateRef<'a> {
+    fn from(state: &'a State) -> Self {
+        Self { netns_path: &state.netns_path, persist: &state.persist, record: &state.record }
+    }
+}
+
 /// Why the state folder failed us.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -180,7 +197,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError::Io`]
-    pub fn write(&self, state: &State) -> Result<(), StateError> {
+    pub fn write(&self, state: &StateRef<'_>) -> Result<(), StateError> {
         let netns = &state.record.netns;
         let path = self.file(&Attachment::from(&state.record.attachment), netns);
         let temporary = self.temporary(netns);
@@ -364,7 +381,7 @@ mod tests {
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 for _ in 0..TIMES {
-                    states.write(&written).expect("written");
+                    states.write(&(&written).into()).expect("written");
                     states
                         .remove(&Attachment::from(&written.record.attachment), &written.record.netns)
                         .expect("removed");

@@ -3,7 +3,7 @@
 //! The rules are libcni's: lists (`*.conflist`) before single plugins (`*.conf`, `*.json`), files in order of name, the
 //! first with the network's name wins, and a file that cannot be read on the way is an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -79,7 +79,7 @@ pub enum ListError {
         reason: String,
     },
     /// An error in this file.
-    #[error("`{}`", path.display())]
+    #[error("network file `{}` cannot be used", path.display())]
     File {
         /// Which.
         path: PathBuf,
@@ -87,12 +87,14 @@ pub enum ListError {
         source: Box<ListError>,
     },
     /// No file has it.
-    #[error("no network `{name}` in `{}`", dir.display())]
+    #[error("no network `{name}` in `{}`, {}", dir.display(), others(.known))]
     NotFound {
         /// Its name.
         name: String,
         /// Where it was searched.
         dir: PathBuf,
+        /// What there is; a single plugin's file counts as a network.
+        known: BTreeSet<String>,
     },
 }
 
@@ -103,19 +105,22 @@ impl NetworkList {
     /// # Errors
     /// It is not there, or a file on the way cannot be read.
     pub fn load(dir: &Path, name: &str) -> Result<Self, ListError> {
+        let mut known = BTreeSet::new();
         for path in conf_files(dir, &["conflist"])? {
             let list = read_file(&path).and_then(|text| load_list(dir, &text)).map_err(in_file(&path))?;
             if list.name == name {
                 return Ok(list);
             }
+            known.insert(list.name);
         }
         for path in conf_files(dir, &["conf", "json"])? {
             let list = read_file(&path).and_then(|text| Self::parse_single(&text)).map_err(in_file(&path))?;
             if list.name == name {
                 return Ok(list);
             }
+            known.insert(list.name);
         }
-        Err(ListError::NotFound { name: name.to_owned(), dir: dir.to_owned() })
+        Err(ListError::NotFound { name: name.to_owned(), dir: dir.to_owned(), known })
     }
 
     /// Reads a list: an object with `plugins`.
@@ -273,6 +278,15 @@ fn conf_files(dir: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, ListError
     }
     files.sort();
     Ok(files)
+}
+
+/// What there is in place of a network that is not there.
+fn others(known: &BTreeSet<String>) -> String {
+    if known.is_empty() {
+        return "nor any other".to_owned();
+    }
+    let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    format!("only {}", names.join(", "))
 }
 
 fn read_file(path: &Path) -> Result<String, ListError> {

@@ -73,7 +73,8 @@ pub fn serve(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> Served {
-    let mut input = Vec::new();
+    // most configurations come in one read
+    let mut input = Vec::with_capacity(8 * 1024);
     let command = match Command::from_env(env) {
         Ok(None) => return Served::NotCalled,
         Ok(Some(command)) => Ok(command),

@@ -84,6 +84,13 @@ pub enum NetnsError {
     },
 }
 
+impl NetnsError {
+    /// Whether the path has come to mean nothing, or something that is no container's namespace.
+    pub fn is_other(&self) -> bool {
+        matches!(self, Self::Missing(_) | Self::NotANetns(_) | Self::Own(_) | Self::Init(_))
+    }
+}
+
 /// The families that namespaces of this kernel have: IPv6 can be compiled out, or off since boot (`ipv6.disable=1`).
 pub fn available_families() -> Families {
     if Path::new("/proc/sys/net/ipv6").exists() { Families::BOTH } else { Families::only(Family::Ipv4) }
@@ -103,6 +110,15 @@ impl TargetNetns {
     /// # Errors
     /// See [`NetnsError`]; nothing was touched.
     pub fn open(path: &Path) -> Result<Self, NetnsError> {
+        Self::enter(path, || ()).map(|(target, ())| target)
+    }
+
+    /// The same, and runs `work` inside, once it is sure that the namespace may be changed: a thread less than
+    /// [`TargetNetns::open`] and then [`TargetNetns::run`].
+    ///
+    /// # Errors
+    /// See [`NetnsError`]; `work` was not called then.
+    pub fn enter<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<(Self, T), NetnsError> {
         // O_NONBLOCK: a fifo must not hang us
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let fd = open(path, flags, Mode::empty()).map_err(|source| match source {
@@ -122,17 +138,17 @@ impl TargetNetns {
         }
         let mut target = Self { fd: file.into(), path: path.to_owned(), id };
         // namespaces of other kinds are on the same file system; setns takes none of them as CLONE_NEWNET
-        let (cookie, seen) = target.run(|| {
+        let (cookie, result) = target.run(|| {
+            if is_init(id)? {
+                return Err(NetnsError::Init(path.to_owned()));
+            }
             let probe = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
             let cookie = probe.and_then(|socket| sys::netns_cookie(&socket)).unwrap_or(0);
-            (cookie, inode_of(OWN_DEV))
-        })?;
-        if is_init(id, seen)? {
-            return Err(NetnsError::Init(path.to_owned()));
-        }
+            Ok((cookie, work()))
+        })??;
         id.cookie = cookie;
         target.id = id;
-        Ok(target)
+        Ok((target, result))
     }
 
     /// Which namespace it is.
@@ -167,18 +183,19 @@ impl TargetNetns {
     }
 }
 
-/// Whether a namespace is that of pid 1; `seen` is the inode of [`OWN_DEV`] from inside it.
+/// Whether the namespace that the calling thread is in is that of pid 1.
 ///
 /// Looking at the namespace file of pid 1 needs every capability that pid 1 has (`ptrace_may_access`,
 /// `kernel/ptrace.c`), which root in a service with a bounding set may not. Its `/proc/net` needs none, and the inodes
 /// there are a namespace's own as long as it lives (`fs/proc/generic.c`).
-fn is_init(id: NetnsId, seen: io::Result<u64>) -> Result<bool, NetnsError> {
+fn is_init(id: NetnsId) -> Result<bool, NetnsError> {
     match std::fs::metadata(INIT) {
         Ok(init) => Ok((init.dev(), init.ino()) == (id.device, id.inode)),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let of_init =
                 inode_of(INIT_DEV).map_err(|source| NetnsError::Compare { path: INIT_DEV, source })?;
-            let of_target = seen.map_err(|source| NetnsError::Compare { path: OWN_DEV, source })?;
+            let of_target =
+                inode_of(OWN_DEV).map_err(|source| NetnsError::Compare { path: OWN_DEV, source })?;
             Ok(of_init == of_target)
         }
         Err(source) => Err(NetnsError::Compare { path: INIT, source }),

@@ -7,6 +7,8 @@ use nix::errno::Errno;
 
 /// `NETLINK_EXT_ACK` (`linux/netlink.h`): errors come with the kernel's own words.
 pub(crate) const NETLINK_EXT_ACK: libc::c_int = 11;
+/// `NETLINK_CAP_ACK` (`linux/netlink.h`): errors come without the request that they are about.
+pub(crate) const NETLINK_CAP_ACK: libc::c_int = 10;
 /// `SOL_NETLINK` (`linux/socket.h`)
 const SOL_NETLINK: libc::c_int = 270;
 /// `SO_NETNS_COOKIE` (`asm-generic/socket.h`), since Linux 5.14.

@@ -142,7 +142,7 @@ fn macvtaps_are_made_where_they_belong() {
     );
 
     for mode in [MacvlanMode::Private, MacvlanMode::Bridge, MacvlanMode::Source, MacvlanMode::Passthru] {
-        host.route.add_macvlan(&LinkEnd::new("mv"), &lower, mode).expect("made");
+        host.route.add_macvtap(&LinkEnd::new("mv"), &lower, mode).expect("made");
         assert_eq!(host.ip_link("mv")["linkinfo"]["info_data"]["mode"], mode.name());
         let made = host.link("mv");
         assert_eq!(made.mode, Some(mode));
@@ -220,11 +220,6 @@ fn addresses_are_those_of_ip_addr() {
     let error = here.route.add_address(&link, four, AddressOptions::default()).expect_err("it is there");
     assert_eq!(error.errno(), Some(Errno::EEXIST));
     assert_eq!(error.to_string(), "cannot add address `10.1.2.3/24` to `a`");
-    here.route.delete_address(&link, four).expect("removed");
-    here.route.delete_address(&link, six).expect("removed");
-    assert_eq!((of(&here, "10.1.2.3"), of(&here, "fd01::3")), (Value::Null, Value::Null));
-    let error = here.route.delete_address(&link, four).expect_err("it is gone");
-    assert_eq!(error.errno(), Some(Errno::EADDRNOTAVAIL));
 }
 
 #[test]
@@ -303,16 +298,11 @@ fn routes_are_those_of_ip_route() {
     let other = Route::to(IpPrefix::DEFAULT_IPV4).via(ip("10.1.0.253")).dev(&link);
     here.route.add_route(&other, Existing::Beside).expect("beside");
     assert_eq!(here.ip("-4 route show default").len(), 2);
-    here.route.delete_route(&other).expect("deleted");
+    here.netns.sh("ip route del default via 10.1.0.253");
     here.route.add_route(&other, Existing::Replace).expect("instead");
     let defaults = here.ip("-4 route show default");
     assert_eq!((defaults.len(), &defaults[0]["gateway"]), (1, &json!("10.1.0.253")));
 
-    for (route, _) in &routes[1..] {
-        here.route.delete_route(route).expect("deleted");
-        let error = here.route.delete_route(route).expect_err("gone");
-        assert_eq!(error.errno(), Some(Errno::ESRCH), "{route}");
-    }
     let unreachable = Route::to(prefix("10.8.0.0/16")).via(ip("192.0.2.1")).dev(&link);
     let error = here.route.add_route(&unreachable, Existing::Refuse).expect_err("not on the link");
     assert_eq!(error.errno(), Some(Errno::ENETUNREACH));

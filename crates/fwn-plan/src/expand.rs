@@ -13,7 +13,7 @@ use std::ops::Range;
 use glob::{Pattern, PatternError};
 use template::{Anchor, Operation, Piece, Template};
 pub(crate) use template::{Parameter, Parser, Quoting, form_end, unterminated_quote};
-pub use variables::Variables;
+pub use variables::{Variables, is_variable_name};
 
 /// Every form that is understood, for messages.
 pub const FORMS: &str = "$X ${X} ${X:-w} ${X-w} ${X:+w} ${X+w} ${X:?m} ${X?m} ${#X} ${X#p} ${X##p} ${X%p} \

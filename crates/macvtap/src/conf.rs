@@ -6,6 +6,7 @@ use fwn_cni::error::{CniError, ErrorCode};
 use fwn_cni::invocation::Invocation;
 use fwn_cni::result::Dns;
 use fwn_kernel::route::{MacAddress, MacvlanMode};
+use fwn_plan::config::{CNI_KEYS, is_cni_key};
 use fwn_plan::nearest::nearest;
 use serde_json::{Map, Value};
 
@@ -13,22 +14,6 @@ use crate::error::MacvtapError;
 
 /// Our own keys; `ipam` and `dns` are CNI's.
 const OWN_KEYS: [&str; 4] = ["master", "mode", "mtu", "mac"];
-
-/// Keys of the specification and its conventions; `cni.dev/*` is known too. `plugins` and other keys of lists never
-/// come to a plugin.
-const CNI_KEYS: [&str; 11] = [
-    "cniVersion",
-    "name",
-    "type",
-    "capabilities",
-    "runtimeConfig",
-    "args",
-    "ipam",
-    "dns",
-    "ipMasq",
-    "prevResult",
-    "disableCheck",
-];
 
 /// The modes that CNI plugins offer; `source` needs a list of addresses.
 const MODES: [MacvlanMode; 4] =
@@ -84,11 +69,11 @@ fn decode<T: serde::de::DeserializeOwned>(what: &str, json: &str) -> Result<T, C
 }
 
 fn check_keys(keys: &Map<String, Value>) -> Result<(), MacvtapError> {
-    let known = || OWN_KEYS.into_iter().chain(CNI_KEYS);
     for (key, value) in keys {
-        if !key.starts_with("cni.dev/") && !known().any(|known| known == key) {
+        if !is_cni_key(key) && !OWN_KEYS.contains(&key.as_str()) {
+            let near = nearest(key, OWN_KEYS.into_iter().chain(CNI_KEYS));
             let (key, value) = (key.clone(), value.to_string());
-            return Err(MacvtapError::UnknownKey { near: nearest(&key, known()), key, value });
+            return Err(MacvtapError::UnknownKey { near, key, value });
         }
     }
     Ok(())
@@ -195,6 +180,10 @@ mod tests {
         assert_eq!(spec, wanted);
         let empty = parse(r#", "master": "", "mode": "", "mtu": 0, "mac": "", "ipam": {}, "dns": {}"#);
         assert_eq!(empty.expect("empty is absent"), wanted);
+        // what a network of a single file may hold beside the keys of a plugin
+        let single =
+            parse(r#", "cniVersions": ["1.0.0"], "disableGC": true, "cni.dev/valid-attachments": []"#);
+        assert_eq!(single.expect("CNI's keys"), wanted);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::io;
 
 use fwn_kernel::encode::native::{NativeContext, NativeError, encode_native};
 use fwn_kernel::firewall::apply::{ApplyRequest, Connection, apply};
-use fwn_kernel::netns::TargetNetns;
 use fwn_plan::config::{Engine, parse_fw};
 use fwn_plan::decide::{Facts, decide};
 use fwn_plan::expand::Variables;
@@ -84,8 +83,7 @@ fn ours(case: &Case<'_>, databases: &dyn Databases) -> io::Result<Result<InForce
     }
     let scratch = Scratch::new()?;
     scratch.prepare(&case.line.setup)?;
-    let target = TargetNetns::open(&scratch.path()).map_err(io::Error::other)?;
-    let connection = Connection::open(&target).map_err(io::Error::other)?;
+    let (_, connection) = Connection::open(&scratch.path()).map_err(io::Error::other)?;
     let request = ApplyRequest {
         plan: &plan,
         attachment: &Attachment {

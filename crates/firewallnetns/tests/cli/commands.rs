@@ -152,6 +152,11 @@ fn what_is_missing_is_named() {
     assert!(error.contains("no network `plain` in `/etc/cni/net.d`"), "{error}");
     let error = world.firewallnetns(&["add", "plain", "/run/netns/none"]).error();
     assert!(error.contains("`/run/netns/none` does not exist"), "{error}");
+    let mut list = plain("misspelt");
+    list["plugins"][1]["fwFiles"] = json!(["allow-pnig"]);
+    world.write(&format!("{MESOS}/misspelt.conflist"), &list.to_string());
+    let error = world.firewallnetns(&["add", "misspelt", &netns]).error();
+    assert!(error.contains("allow-pnig.fw` does not exist; hint: did you mean `allow-ping.fw`?"), "{error}");
 }
 
 #[test]

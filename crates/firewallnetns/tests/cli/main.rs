@@ -2,6 +2,6 @@
 
 mod commands;
 mod demo;
-mod readme;
+mod docs;
 mod seed;
 mod world;

@@ -51,8 +51,9 @@ fn lists_come_before_single_files_and_the_first_by_name_wins() {
     let error = load(&net_d(&files), "nowhere").expect_err("not there");
     assert_eq!(error.code, 7);
     assert!(error.msg.starts_with("no network `nowhere` in `/"), "{error}");
+    assert!(error.msg.ends_with("`, only `net`, `other`"), "{error}");
     let error = NetworkList::load("/nonexistent".as_ref(), "net").expect_err("not there");
-    assert_eq!(error.to_string(), "no network `net` in `/nonexistent`");
+    assert_eq!(error.to_string(), "no network `net` in `/nonexistent`, nor any other");
 }
 
 #[test]
@@ -62,7 +63,10 @@ fn a_file_that_cannot_be_read_on_the_way_is_an_error_with_its_name() {
     let error = load(&scripts, "net").expect_err("broken file");
     assert_eq!(error.code, 6);
     let text = error.to_string();
-    assert!(text.contains("net.d/10.conflist`: network configuration cannot be decoded: EOF"), "{text}");
+    assert!(
+        text.contains("net.d/10.conflist` cannot be used: network configuration cannot be decoded: EOF"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 
 use fwn_plan::config::Engine;
 use fwn_plan::netfilter::Family;
@@ -110,14 +111,15 @@ impl ApplyError {
 }
 
 impl Connection {
-    /// Opens the sockets inside the namespace.
+    /// Opens the namespace at `path`, if it may be changed, and the sockets inside it.
     ///
     /// # Errors
     /// [`ApplyError::Netns`], [`ApplyError::Socket`]
-    pub fn open(target: &TargetNetns) -> Result<Self, ApplyError> {
-        let (nft, sets) =
-            target.run(|| (NetlinkSocket::open(Protocol::Netfilter), SetClient::open_here()))?;
-        Ok(Self { nft: nft?, sets, netns: target.id().into() })
+    pub fn open(path: &Path) -> Result<(TargetNetns, Self), ApplyError> {
+        let sockets = || (NetlinkSocket::open(Protocol::Netfilter), SetClient::open_here());
+        let (target, (nft, sets)) = TargetNetns::enter(path, sockets)?;
+        let netns = target.id().into();
+        Ok((target, Self { nft: nft?, sets, netns }))
     }
 
     /// Families of all sets in the namespace; `None` for types without one.
@@ -221,21 +223,19 @@ fn rules(
         plan: request.plan,
         encoded: &encoded.tables,
         render: &|_, op| render_rule_op(op),
+        sets: &sets.with_obsolete(request.previous),
         previous: request.previous,
         siblings: request.siblings,
     };
-    let recorded = sets.with_obsolete(request.previous);
-    let mut with_sets = |record: &Record| journal(&Record { sets: recorded.clone(), ..record.clone() });
-    let record = put_in_force(&mut connection.nft, &compose, &mut with_sets)?;
-    Ok(Record { sets: recorded, ..record })
+    Ok(put_in_force(&mut connection.nft, &compose, journal)?)
 }
 
 /// What is to be done with the contents of a set before it is removed.
 pub type Keep<'a> = &'a mut dyn FnMut(&str, &str) -> io::Result<()>;
 
-/// Takes out of the namespace what an attachment has in force and closes the connection; nothing there is success. `record` is what the state
-/// file says, `configured` the sets of the configuration, for where there is no state file. `keep` is given name and
-/// contents (in `ipset save` form) of every set that is to be saved.
+/// Takes out of the namespace what an attachment has in force and closes the connection; nothing there is success.
+/// `record` is what the state file says, `configured` the sets of the configuration, for where there is no state file.
+/// `keep` is given name and contents (in `ipset save` form) of every set that is to be saved.
 ///
 /// # Errors
 /// [`ApplyError::Firewall`] where the rules could not be taken out; then the sets are still there too. A set that

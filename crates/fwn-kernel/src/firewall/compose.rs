@@ -13,7 +13,7 @@ use fwn_plan::plan::{Attachment, Plan, RuleOp, TablePlan};
 use super::order::{Slot, TooBig, arrange};
 use super::owner::{Mark, OwnerId, decode_mark, encode_mark, encode_owner};
 use super::record::{
-    Record, RecordedChain, RecordedNetns, RecordedPolicy, RecordedRule, RecordedTable, Version,
+    Record, RecordedChain, RecordedNetns, RecordedPolicy, RecordedRule, RecordedSet, RecordedTable, Version,
 };
 use super::remove::{Scene, Scope, retire};
 use crate::netlink::attr::Malformed;
@@ -35,6 +35,8 @@ pub struct Request<'a> {
     pub encoded: &'a [Vec<EncodedRule>],
     /// A rule in the syntax of iptables, for the record.
     pub render: &'a dyn Fn(&TablePlan, &RuleOp) -> String,
+    /// The sets that it uses, for the record.
+    pub sets: &'a [RecordedSet],
     /// What the attachment has in force already.
     pub previous: Option<&'a Record>,
     /// What the other attachments of the namespace have in force.
@@ -163,7 +165,7 @@ pub fn compose<'a>(
         attachment: request.attachment.into(),
         netns: request.netns,
         made_at: made_at.map_or(1, |latest| latest.saturating_add(1)),
-        sets: Vec::new(),
+        sets: request.sets.to_vec(),
         tables,
     };
     Ok((changes, record))

@@ -1,6 +1,7 @@
 //! What one attachment has in force, as the state file remembers it: data for JSON, and the reading back that
 //! completes it. Opens no file.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
@@ -195,9 +196,10 @@ impl Record {
     /// What there may be while `previous` is being replaced by this: from before the batch until it is read back,
     /// nobody can know which of the two is in force.
     #[must_use]
-    pub fn including(&self, previous: Option<&Self>) -> Self {
+    pub fn including(&self, previous: Option<&Self>) -> Cow<'_, Self> {
+        let Some(previous) = previous else { return Cow::Borrowed(self) };
         let mut record = self.clone();
-        for old in previous.iter().flat_map(|previous| &previous.tables) {
+        for old in &previous.tables {
             let same = |new: &&mut RecordedTable| (new.family, new.table) == (old.family, old.table);
             let Some(new) = record.tables.iter_mut().find(same) else {
                 record.tables.push(old.clone());
@@ -215,7 +217,7 @@ impl Record {
                 }
             }
         }
-        record
+        Cow::Owned(record)
     }
 
     /// Completes the record by what is in force after the commit: digests, and the greatest handle. A rule that is

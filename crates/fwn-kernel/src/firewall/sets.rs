@@ -54,8 +54,8 @@ impl<'a> SetChanges<'a> {
         };
         let had = previous.map(|record| record.sets.as_slice()).unwrap_or_default();
         let mut changes = Self::default();
-        sweep(client);
         let there = client.list_headers()?;
+        remove_temporary(client, &there);
         let find = |name: &str| there.iter().find(|header| header.name == name);
         for spec in wanted {
             changes.steps.push(match find(&spec.name) {
@@ -217,8 +217,13 @@ fn fill(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), ApplyE
 
 /// Removes temporary sets that a killed call left behind. The namespace is locked, so nobody is at work on them.
 pub(super) fn sweep(client: &mut SetClient) {
-    let Ok(headers) = client.list_headers() else { return };
-    for header in headers.iter().filter(|header| header.name.starts_with(TEMPORARY)) {
+    if let Ok(there) = client.list_headers() {
+        remove_temporary(client, &there);
+    }
+}
+
+fn remove_temporary(client: &mut SetClient, there: &[SetHeader]) {
+    for header in there.iter().filter(|header| header.name.starts_with(TEMPORARY)) {
         if let Err(error) = client.destroy(&header.name) {
             log::warn!("cannot remove set `{}`: {error}", header.name);
         }

@@ -102,9 +102,10 @@ fn join(errors: &[KernelError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Room for the largest answer: `ip_set` echoes a whole refused request, whose nests have at most 64 KiB each.
-/// Pages that are never written cost nothing.
-const RECEIVE_BUFFER: usize = 256 * 1024;
+/// Room for the largest answer: a piece of a dump, which the kernel cuts at 32 KiB (`netlink_recvmsg`,
+/// `net/netlink/af_netlink.c`). A refused request is not sent back (`NETLINK_CAP_ACK`) but by `ip_set`, whose requests
+/// have a few KiB. Every page of it is written once, so more of it costs.
+const RECEIVE_BUFFER: usize = 32 * 1024;
 
 /// Seconds until an answer is given up. The kernel answers while it is asked, so this is for what it never answers:
 /// of several messages without the privilege, nfnetlink refuses the first and forgets the rest.
@@ -134,6 +135,7 @@ impl NetlinkSocket {
             setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE))?;
             // without the kernel's words an error is still an error
             let _ = sys::set_netlink_option(&fd, sys::NETLINK_EXT_ACK);
+            let _ = sys::set_netlink_option(&fd, sys::NETLINK_CAP_ACK);
             Ok(Self { fd, next: 1, buffer: vec![0; RECEIVE_BUFFER] })
         };
         open().map_err(SocketError::Open)

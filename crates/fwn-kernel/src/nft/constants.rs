@@ -146,9 +146,6 @@ pub const NFTA_VERDICT_CODE: u16 = 1;
 /// `NFTA_VERDICT_CHAIN`
 pub const NFTA_VERDICT_CHAIN: u16 = 2;
 
-/// `NFT_USERDATA_MAXLEN`: most bytes of user data.
-pub const USERDATA_MAX: usize = 256;
-
 /// Number of a family in nfnetlink messages (`NFPROTO_IPV4`, `NFPROTO_IPV6`, `linux/netfilter.h`).
 pub const fn nfproto(family: Family) -> u8 {
     match family {

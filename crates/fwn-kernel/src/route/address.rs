@@ -8,7 +8,6 @@ use crate::netlink::message::{Message, NLM_F_CREATE, NLM_F_EXCL};
 
 // linux/rtnetlink.h
 const RTM_NEWADDR: u16 = 20;
-const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 /// Size of `struct ifaddrmsg`.
 const IFADDR: usize = 8;
@@ -80,16 +79,6 @@ impl RouteSocket {
         };
         let header = ifaddr(link.index, prefix);
         self.request(&action, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &header, fill)
-    }
-
-    /// Removes an address from a link.
-    ///
-    /// # Errors
-    /// [`RouteError::Request`]: `EADDRNOTAVAIL` if the link does not have it.
-    pub fn delete_address(&mut self, link: &Link, prefix: IpPrefix) -> Result<(), RouteError> {
-        let action = format!("remove address `{prefix}` from `{}`", link.name);
-        let fill = |a: &mut AttrWriter<'_>| encode_address(a, prefix);
-        self.request(&action, RTM_DELADDR, 0, &ifaddr(link.index, prefix), fill)
     }
 
     /// All addresses, or those of one link.

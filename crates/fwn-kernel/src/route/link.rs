@@ -250,34 +250,11 @@ impl RouteSocket {
         lower: &Link,
         mode: MacvlanMode,
     ) -> Result<(), RouteError> {
-        self.add_on_lower("macvtap", end, lower, mode)
-    }
-
-    /// Makes a macvlan on `lower`, a link of the socket's namespace.
-    ///
-    /// # Errors
-    /// As [`RouteSocket::add_macvtap`].
-    pub fn add_macvlan(
-        &mut self,
-        end: &LinkEnd<'_>,
-        lower: &Link,
-        mode: MacvlanMode,
-    ) -> Result<(), RouteError> {
-        self.add_on_lower("macvlan", end, lower, mode)
-    }
-
-    fn add_on_lower(
-        &mut self,
-        kind: &str,
-        end: &LinkEnd<'_>,
-        lower: &Link,
-        mode: MacvlanMode,
-    ) -> Result<(), RouteError> {
-        let action = format!("create {kind} `{}` on `{}`", end.name, lower.name);
+        let action = format!("create macvtap `{}` on `{}`", end.name, lower.name);
         self.create(&action, |a| {
             encode_end(a, end);
             a.ne32(IFLA_LINK, lower.index).nest(IFLA_LINKINFO, |info| {
-                info.string(IFLA_INFO_KIND, kind).nest(IFLA_INFO_DATA, |data| {
+                info.string(IFLA_INFO_KIND, "macvtap").nest(IFLA_INFO_DATA, |data| {
                     data.ne32(IFLA_MACVLAN_MODE, mode.number());
                 });
             });

@@ -10,7 +10,6 @@ use crate::netlink::message::{Message, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 
 // linux/rtnetlink.h
 const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 /// Size of `struct rtmsg`.
 const RTMSG: usize = 12;
@@ -27,10 +26,8 @@ const RTA_TABLE: u16 = 15;
 const RTA_VIA: u16 = 18;
 const RTAX_MTU: u16 = 2;
 const RTAX_ADVMSS: u16 = 8;
-const RTPROT_UNSPEC: u8 = 0;
 /// What `ip route` and the CNI plugins write.
 const RTPROT_BOOT: u8 = 3;
-const RTN_UNSPEC: u8 = 0;
 const RTN_UNICAST: u8 = 1;
 const RTM_F_CLONED: u32 = 0x200;
 const RTNH_F_ONLINK: u32 = 4;
@@ -47,8 +44,6 @@ impl Scope {
     pub const LINK: Self = Self(253);
     /// On this host.
     pub const HOST: Self = Self(254);
-    /// Nowhere: any scope, where a route is to be deleted.
-    const NOWHERE: Self = Self(255);
 }
 
 /// A unicast route, to be added or as listed; one of several hops is listed as several routes.
@@ -154,19 +149,9 @@ impl RouteSocket {
             (IpAddr::V4(_), None) if route.gateway.is_none() => Scope::LINK,
             (IpAddr::V6(_), _) | (IpAddr::V4(_), None) => Scope::GLOBAL,
         };
-        let header = rtmsg(route, RTPROT_BOOT, scope, RTN_UNICAST);
+        let header = rtmsg(route, scope);
         let action = format!("add route `{route}`");
         self.request(&action, RTM_NEWROUTE, flags, &header, |a| encode_route(a, route))
-    }
-
-    /// Deletes the first route that agrees with what `route` says; what it leaves open is not compared.
-    ///
-    /// # Errors
-    /// [`RouteError::Request`]: `ESRCH` if there is none.
-    pub fn delete_route(&mut self, route: &Route) -> Result<(), RouteError> {
-        let header = rtmsg(route, RTPROT_UNSPEC, route.scope.unwrap_or(Scope::NOWHERE), RTN_UNSPEC);
-        let action = format!("delete route `{route}`");
-        self.request(&action, RTM_DELROUTE, 0, &header, |a| encode_route(a, route))
     }
 
     /// All unicast routes of all tables, in the kernel's order: IPv4 first.
@@ -205,11 +190,11 @@ impl RouteSocket {
 }
 
 /// `struct rtmsg`; the table is in an attribute, as its number may not fit.
-fn rtmsg(route: &Route, protocol: u8, scope: Scope, kind: u8) -> [u8; RTMSG] {
+fn rtmsg(route: &Route, scope: Scope) -> [u8; RTMSG] {
     let family = if route.destination.address().is_ipv4() { AF_INET } else { AF_INET6 };
     let flags = if route.onlink { RTNH_F_ONLINK } else { 0 };
     let [f0, f1, f2, f3] = flags.to_ne_bytes();
-    [family, route.destination.length(), 0, 0, 0, protocol, scope.0, kind, f0, f1, f2, f3]
+    [family, route.destination.length(), 0, 0, 0, RTPROT_BOOT, scope.0, RTN_UNICAST, f0, f1, f2, f3]
 }
 
 fn encode_route(a: &mut AttrWriter<'_>, route: &Route) {

@@ -56,6 +56,7 @@ impl Firewall {
             plan: &self.plan,
             encoded: &self.encoded,
             render: &|_, op| op.origin.source.text.clone(),
+            sets: &[],
             previous,
             siblings,
         }

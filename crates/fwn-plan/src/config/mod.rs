@@ -10,7 +10,7 @@ use crate::netfilter::Family;
 use crate::origin::Origin;
 
 pub use fw::parse_fw;
-pub use netconf::parse_netconf;
+pub use netconf::{CNI_KEYS, is_cni_key, parse_netconf};
 
 /// A string as written, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use super::fw::{SECTION_KEYS, read_member};
 use super::json::{Dialect, Value, parse_json};
 use super::reader::{Keys, Reader, key_hint, quoted};
 use super::{Engine, LogLevel, NetConf, Text};
+use crate::expand::is_variable_name;
 use crate::origin::{Source, Step};
 use crate::problem::Problems;
 
@@ -27,8 +28,9 @@ const OUR_KEYS: [&str; 10] = [
 /// Keys that the design has and this version has not.
 const UNBUILT_KEYS: [&str; 2] = ["ipsetd", "delegate"];
 
-/// The keys of the CNI specification and of runtimes (`SPEC.md`, `CONVENTIONS.md`), beside `cni.dev/*`.
-const CNI_KEYS: [&str; 15] = [
+/// The keys of the CNI specification and of runtimes (`SPEC.md`, `CONVENTIONS.md`), beside `cni.dev/*`. Those of a list
+/// come to a plugin too where its network is a single file.
+pub const CNI_KEYS: [&str; 15] = [
     "cniVersion",
     "cniVersions",
     "name",
@@ -59,6 +61,11 @@ const LOG_LEVELS: [(&str, LogLevel); 5] = [
     ("trace", LogLevel::Trace),
 ];
 
+/// Whether `key` of a network configuration is CNI's, and so none of a plugin's business.
+pub fn is_cni_key(key: &str) -> bool {
+    CNI_KEYS.contains(&key) || key.starts_with("cni.dev/")
+}
+
 /// Whether `key` has a meaning in the network configuration only.
 pub(super) fn is_netconf_key(key: &str) -> bool {
     OUR_KEYS.iter().chain(&UNBUILT_KEYS).chain(&CNI_KEYS).any(|known| *known == key)
@@ -74,7 +81,7 @@ pub fn parse_netconf(source: &Arc<Source>) -> Result<NetConf, Problems> {
     let mut conf = NetConf::default();
     for member in reader.members(root).unwrap_or_default() {
         let key = member.key.as_str();
-        if CNI_KEYS.contains(&key) || key.starts_with("cni.dev/") {
+        if is_cni_key(key) {
             continue;
         }
         if !OUR_KEYS.contains(&key) && !UNBUILT_KEYS.contains(&key) && !SECTION_KEYS.contains(&key) {
@@ -127,12 +134,6 @@ fn read_vars(reader: &mut Reader, value: Value) -> Vec<(String, Text)> {
         });
     }
     vars
-}
-
-fn is_variable_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn read_names(reader: &mut Reader, conf: &mut NetConf, value: Value) {

@@ -54,6 +54,13 @@ impl Variables {
     }
 }
 
+/// Whether it has letters, digits and `_` only, and does not begin with a digit.
+pub fn is_variable_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 fn collect(values: impl IntoIterator<Item = (String, String)>) -> HashMap<String, String> {
     let mut layer = HashMap::new();
     for (name, value) in values {

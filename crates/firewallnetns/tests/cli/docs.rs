@@ -1,0 +1,354 @@
+//! README.md and docs/ promise nothing that is not tried: every fenced block is run as it stands, or compared with what
+//! the program says; every quoted message is in the source; every link leads somewhere.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use fwn_testkit::cases::load_cases;
+use fwn_testkit::plugin::program;
+use serde_json::{Value, json};
+
+use crate::world::{MESOS, World};
+
+/// The pages that have blocks, and what is in each: who adds one says here how it is tried.
+const BLOCKS: [(&str, &[Kind]); 7] = [
+    ("README.md", &[Kind::Outside, Kind::Outside]),
+    ("docs/benchmarks.md", &[Kind::Outside, Kind::Outside]),
+    ("docs/command-line.md", &[Kind::Shell]),
+    (
+        "docs/configuration.md",
+        &[Kind::Network, Kind::Fw, Kind::Set, Kind::Rule, Kind::Message, Kind::Message, Kind::Keys],
+    ),
+    ("docs/getting-started.md", &[Kind::Shell, Kind::Shell, Kind::Shell]),
+    ("docs/macvtap.md", &[Kind::Network, Kind::Plugin]),
+    ("docs/native-engine.md", &[Kind::Outside]),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// ```` ```sh ````: run here, after the blocks of "getting started" before the last.
+    Shell,
+    /// ```` ```sh ````: what is not run here: the build; the demo (`demo.rs` runs it); the gate, which runs this; what
+    /// takes minutes or needs a mirror (the benches' own tests run one round of everything). Programs and options
+    /// that are named have to be there.
+    Outside,
+    /// ```` ```json conflist ````: a network to attach to.
+    Network,
+    /// ```` ```json plugin ````: the only plugin of one.
+    Plugin,
+    /// ```` ```json keys ````: some keys of our part of one.
+    Keys,
+    /// ```` ```json fw ````: a .fw file.
+    Fw,
+    /// ```` ```json ipset ````: an element of `ipsets`.
+    Set,
+    /// ```` ```json rule ````: an element of `rules`.
+    Rule,
+    /// ```` ```text ````: compared with what the program says.
+    Message,
+}
+
+impl Kind {
+    fn info(self) -> &'static str {
+        match self {
+            Self::Shell | Self::Outside => "sh",
+            Self::Network => "json conflist",
+            Self::Plugin => "json plugin",
+            Self::Keys => "json keys",
+            Self::Fw => "json fw",
+            Self::Set => "json ipset",
+            Self::Rule => "json rule",
+            Self::Message => "text",
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).expect("a text")
+}
+
+/// README.md and all below docs/.
+fn pages() -> Vec<String> {
+    let mut pages = vec!["README.md".to_owned()];
+    for folder in ["docs", "docs/decisions"] {
+        let names = fs::read_dir(root().join(folder)).expect("a folder").map(|entry| {
+            format!("{folder}/{}", entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        });
+        pages.extend(names.filter(|name| Path::new(name).extension().is_some_and(|end| end == "md")));
+    }
+    pages.sort();
+    pages
+}
+
+/// What follows the fence, and what is in it.
+fn fenced(page: &str) -> Vec<(String, String)> {
+    let text = read(page);
+    let mut blocks: Vec<(String, String)> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), blocks.last_mut()) {
+            (Some(info), _) => {
+                inside = !inside;
+                if inside {
+                    blocks.push((info.to_owned(), String::new()));
+                }
+            }
+            (None, Some((_, text))) if inside => text.extend([line, "\n"]),
+            _ => assert!(!line.starts_with("    "), "{page}: a block without a fence: {line}"),
+        }
+    }
+    assert!(!inside, "{page}: a block is not closed");
+    blocks
+}
+
+/// The blocks of these kinds, with their pages.
+fn blocks_of(kinds: &[Kind]) -> Vec<(&'static str, Kind, String)> {
+    let blocks = BLOCKS.into_iter().flat_map(|(page, listed)| {
+        listed.iter().zip(fenced(page)).map(move |(kind, (_, text))| (page, *kind, text))
+    });
+    blocks.filter(|(_, kind, _)| kinds.contains(kind)).collect()
+}
+
+/// A world with all presets where they are looked for.
+fn world() -> World {
+    let world = World::new();
+    world.sh("mkdir -p /etc/cni/firewallnetns");
+    for entry in fs::read_dir(root().join("fw")).expect("presets") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        let text = fs::read_to_string(&path).expect("a preset");
+        world.write(&format!("/etc/cni/firewallnetns/{name}"), &text);
+    }
+    world
+}
+
+/// A network with an interface that needs nothing, and these keys of ours.
+fn network(keys: &Value) -> Value {
+    let mut ours = json!({ "type": "firewallnetns", "capabilities": { "portMappings": true } });
+    ours.as_object_mut().expect("an object").extend(keys.as_object().expect("an object").clone());
+    json!({ "cniVersion": "1.0.0", "name": "docs", "plugins": [ { "type": "macvtap", "master": "eth1" }, ours ] })
+}
+
+#[test]
+fn every_block_is_tried() {
+    let listed: BTreeMap<String, Vec<String>> = BLOCKS
+        .into_iter()
+        .map(|(page, kinds)| (page.to_owned(), kinds.iter().map(|kind| kind.info().to_owned()).collect()))
+        .collect();
+    let found: BTreeMap<String, Vec<String>> = pages()
+        .into_iter()
+        .map(|page| (page.clone(), fenced(&page).into_iter().map(|(info, _)| info).collect()))
+        .filter(|(_, infos): &(String, Vec<String>)| !infos.is_empty())
+        .collect();
+    assert_eq!(found, listed);
+}
+
+#[test]
+fn what_is_not_run_here_is_there() {
+    let commands: Vec<String> = fenced("README.md").into_iter().map(|(_, text)| text).collect();
+    assert_eq!(
+        commands,
+        ["cargo build --release && sudo target/release/firewallnetns demo\n", "./run-tests\n"]
+    );
+    let options =
+        ["benches/src/main.rs", "crates/firewallnetns/examples/iptables-tests/main.rs"].map(read).concat();
+    for (page, _, text) in blocks_of(&[Kind::Outside]) {
+        for word in text.split_whitespace() {
+            if word.starts_with("./") || word.starts_with("tools/") {
+                let mode = fs::metadata(root().join(word)).expect(word).permissions().mode();
+                assert_eq!(mode & 0o111, 0o111, "{page}: {word} can be run");
+            } else if let Some(option) = word.strip_prefix("--")
+                && !["", "release"].contains(&option)
+            {
+                // clap makes the option from the name of a field
+                assert!(options.contains(&format!("    {}: ", option.replace('-', "_"))), "{page}: {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_configuration_can_be_attached_to() {
+    use Kind::{Fw, Keys, Network, Plugin, Rule, Set};
+    let world = world();
+    let before = world.sandbox.container.dump();
+    for (page, kind, text) in blocks_of(&[Network, Plugin, Keys, Fw, Set, Rule]) {
+        let parsed = |text: &str| -> Value {
+            serde_json::from_str(text).unwrap_or_else(|error| panic!("{page}: {error}:\n{text}"))
+        };
+        let list = match kind {
+            Network => parsed(&text),
+            Plugin => json!({ "cniVersion": "1.0.0", "name": "docs", "plugins": [ parsed(&text) ] }),
+            Keys => network(&parsed(&format!("{{{text}}}"))),
+            Fw => {
+                world.write("/etc/cni/firewallnetns/docs.fw", &text);
+                network(&json!({ "fwFiles": [ "docs" ] }))
+            }
+            Set => network(&json!({ "ipsets": [ parsed(&text) ] })),
+            Rule => network(&json!({ "rules": [ parsed(&text) ] })),
+            _ => unreachable!("not asked for"),
+        };
+        world.write(&format!("{MESOS}/docs.conflist"), &list.to_string());
+        let name = list["name"].as_str().expect("a name");
+        let path = format!("{}:/usr/lib/cni", world.bin().display());
+        let mappings = r#"{"portMappings":[{"containerPort":8899,"hostPort":8899,"protocol":"tcp"}]}"#;
+        let variables = [("CNI_PATH", path.as_str()), ("CAP_ARGS", mappings)];
+        let run = world.firewallnetns_with(&variables, &["add", name, &world.netns()]);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{page}:\n{text}");
+        // the examples of macvtap have no firewall
+        let changed = world.sandbox.container.dump() != before;
+        assert_eq!(changed, page != "docs/macvtap.md", "{page}:\n{text}");
+        world.firewallnetns_with(&variables, &["del", name, &world.netns()]).ok();
+        assert_eq!(world.sandbox.container.dump(), before, "{page}:\n{text}");
+    }
+}
+
+#[test]
+fn commands_run_as_they_stand() {
+    let world = World::new();
+    // the folder of the source, with the programs where a release build puts them
+    let source = world.dir.path().join("source");
+    fs::create_dir_all(source.join("target")).expect("made");
+    let built = program("firewallnetns");
+    symlink(built.parent().expect("a folder"), source.join("target/release")).expect("linked");
+    symlink(root().join("fw").canonicalize().expect("presets"), source.join("fw")).expect("linked");
+    world.sh("mount -t tmpfs opt /opt");
+    let run = |script: &str| world.sh(&format!("cd {}\n{script}", source.display()));
+
+    let of = |wanted: &str| -> Vec<String> {
+        let blocks = blocks_of(&[Kind::Shell]).into_iter();
+        blocks.filter(|(page, ..)| *page == wanted).map(|(.., text)| text).collect()
+    };
+    let steps = of("docs/getting-started.md");
+    let shown = run(&steps.concat());
+    assert_eq!(shown.matches("Chain INPUT (policy DROP").count(), 2, "{shown}");
+    assert_eq!(shown.matches("tcp dpt:443").count(), 2, "{shown}");
+    assert_eq!(world.kept(), Vec::<String>::new());
+
+    let (_, before) = steps.split_last().expect("steps");
+    for block in of("docs/command-line.md") {
+        let shown = run(&format!("{}{block}", before.concat()));
+        assert!(shown.contains("\"name\": \"eth0\""), "{shown}");
+        assert_eq!(world.kept(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn messages_are_as_shown() {
+    let world = world();
+    let messages: Vec<String> =
+        blocks_of(&[Kind::Message]).into_iter().map(|(.., text)| text.trim_end().to_owned()).collect();
+    let [short, long] = messages.as_slice() else { panic!("{messages:?}") };
+    let line = long.lines().find_map(|line| line.strip_prefix("3 | ")).expect("the line of the file");
+    world.write("/etc/cni/firewallnetns/web.fw", &format!("{{\n  \"rules\": [\n{line}\n  ]\n}}\n"));
+    world.write(&format!("{MESOS}/docs.conflist"), &network(&json!({ "fwFiles": ["web"] })).to_string());
+    let error = world.firewallnetns(&["add", "docs", &world.netns()]).error();
+    assert!(error.contains(short), "{error}");
+    let details: Vec<&str> = error.lines().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect();
+    assert!(details.join("\n").contains(long), "{error}");
+}
+
+/// In tables, between double backticks or more, stands what the program says: in "troubleshooting" with `...` for what
+/// varies, in "configuration" also as a whole, as some case of the table of cases has it.
+#[test]
+fn quoted_messages_are_what_the_program_says() {
+    let mut said = said_by_the_source();
+    let quoted = quotes("docs/troubleshooting.md");
+    assert!(quoted.len() > 30, "{quoted:?}");
+    let unknown: Vec<_> = quoted.iter().filter(|message| !said.contains(*message)).collect();
+    assert_eq!(unknown, Vec::<&String>::new());
+
+    for case in load_cases() {
+        said.push_str(&case.expected.to_string());
+    }
+    let quoted = quotes("docs/configuration.md");
+    let unknown: Vec<_> =
+        quoted.iter().filter(|message| !said.contains(message.trim_start_matches("expected ..."))).collect();
+    assert_eq!(unknown, Vec::<&String>::new());
+}
+
+/// Code between two backticks or more, in the tables of a page.
+fn quotes(page: &str) -> Vec<String> {
+    let text = read(page);
+    let mut quotes = Vec::new();
+    for mut line in text.lines().filter(|line| line.starts_with('|')) {
+        while let Some(start) = line.find("``") {
+            let rest = &line[start..];
+            let fence = &rest[..rest.len() - rest.trim_start_matches('`').len()];
+            let (quote, after) = rest[fence.len()..].split_once(fence).expect("a closing fence");
+            quotes.push(quote.trim().to_owned());
+            line = after;
+        }
+    }
+    quotes
+}
+
+/// The texts of all sources that make messages, with `...` in place of values.
+fn said_by_the_source() -> String {
+    let mut folders: Vec<PathBuf> = ["firewallnetns", "fwn-cni", "fwn-kernel", "fwn-plan", "macvtap"]
+        .map(|name| root().join("crates").join(name).join("src"))
+        .into();
+    let mut all = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                all.push_str(&fs::read_to_string(path).expect("a source"));
+            }
+        }
+    }
+    // a text may be continued on the next line
+    let mut pieces = all.split("\\\n");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    let joined = pieces.fold(first, |text, piece| text + piece.trim_start());
+    let mut said = String::new();
+    for (number, piece) in joined.split('{').enumerate() {
+        match piece.split_once('}') {
+            Some((value, rest)) if number > 0 && !value.contains(['\n', '"']) => {
+                said.extend(["...", rest]);
+            }
+            _ => said.extend(["{", piece]),
+        }
+    }
+    said.replace("\\\"", "\"")
+}
+
+#[test]
+fn links_lead_somewhere_and_every_page_is_in_the_index() {
+    for page in pages() {
+        let (text, folder) = (read(&page), root().join(&page));
+        let folder = folder.parent().expect("a folder");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { root().join(&page) } else { folder.join(file) };
+            assert!(target.exists(), "{page}: {link}");
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&target).expect("a page");
+                let titles = text.lines().filter(|line| line.starts_with('#'));
+                let anchors: Vec<String> = titles
+                    .map(|line| {
+                        let title = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+                        title.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+                    })
+                    .collect();
+                assert!(anchors.iter().any(|known| known == anchor), "{page}: {link}");
+            }
+        }
+    }
+    let index = read("docs/README.md");
+    for page in pages() {
+        let name = page.strip_prefix("docs/").unwrap_or("README.md");
+        assert!(
+            name == "README.md" || index.contains(&format!("]({name})")),
+            "{page} is not in docs/README.md"
+        );
+    }
+}
