@@ -20,13 +20,22 @@ pub fn del(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
     let call = Call::lenient(invocation);
     let netns = invocation.netns.as_deref().map(Connection::open);
     match netns {
-        None | Some(Err(ApplyError::Netns(NetnsError::Missing(_)))) => {
+        None => Ok(call.states.remove_everywhere(&call.attachment, |_| false).map_err(Failure::State)?),
+        Some(Err(ApplyError::Netns(NetnsError::Missing(path)))) => {
             log::debug!("the namespace is gone, and its firewall with it");
-            Ok(call.states.remove_everywhere(&call.attachment).map_err(Failure::State)?)
+            let elsewhere = |state: &State| state.netns_path != path && is_there(state);
+            Ok(call.states.remove_everywhere(&call.attachment, elsewhere).map_err(Failure::State)?)
         }
         Some(Err(error)) => Err(Failure::Apply(error).into()),
         Some(Ok((target, connection))) => Ok(take_out(&call, &target, connection, environment)?),
     }
+}
+
+/// Whether the namespace of a state is still where it was: a late DEL for one that is gone must not forget what a
+/// later ADD of the same attachment put in force in another.
+fn is_there(state: &State) -> bool {
+    TargetNetns::open(&state.netns_path)
+        .is_ok_and(|target| RecordedNetns::from(target.id()) == state.record.netns)
 }
 
 fn take_out(

@@ -96,6 +96,20 @@ fn with_an_empty_netns() {
     assert!(world.state_files().is_empty());
 }
 
+/// A late DEL for a namespace that is gone, after an ADD of the same attachment in a new one.
+#[test]
+fn with_a_netns_that_is_gone_another_is_left_alone() {
+    let world = World::new();
+    let before = world.container();
+    let conf = world.conf(&full());
+    world.run("ADD", &conf);
+    let gone = world.call("DEL", &conf).env("CNI_NETNS", world.path("gone")).run();
+    assert_eq!(gone.expect_success(), Value::Null);
+    world.run("CHECK", &conf);
+    world.run("DEL", &conf);
+    assert_eq!(world.container(), before);
+}
+
 /// Edited since, or with files that are gone: the state file tells what to remove.
 #[test]
 fn with_a_configuration_that_has_become_wrong() {

@@ -31,7 +31,7 @@ fn a_state_folder_that_cannot_be_written() {
     assert_eq!(found, format!("cannot open `{state}/lock`: Read-only file system (os error 30)"));
     // the lock can be had, the file cannot be written
     let full_disk = format!(
-        "exec unshare -m sh -ec 'mount -t tmpfs -o size=4k none {state}; : > {state}/lock; head -c 4096 /dev/zero > {state}/fill; exec '$PLUGIN"
+        "exec unshare -m sh -ec 'mount -t tmpfs -o size=4k,mode=700 none {state}; : > {state}/lock; head -c 4096 /dev/zero > {state}/fill; exec '$PLUGIN"
     );
     let (found, _) = world.refused(5, &world.scripted(&full_disk, "ADD", &conf));
     assert!(found.contains("cannot write `") && found.contains("No space left on device"), "{found}");
