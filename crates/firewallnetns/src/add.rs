@@ -10,6 +10,7 @@ use fwn_kernel::firewall::record::{Record, RecordedNetns};
 use fwn_kernel::netns::available_families;
 use fwn_plan::decide::{Facts, decide};
 use fwn_plan::netfilter::Family;
+use fwn_plan::plan::Plan;
 use fwn_plan::ruleset::RuleSet;
 
 use crate::call::Call;
@@ -22,7 +23,7 @@ use crate::state::{State, StateRef};
 ///
 /// # Errors
 /// Anything; the namespace then holds what it held before.
-pub fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Result<String, CniError> {
+pub(crate) fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Result<String, CniError> {
     let call = Call::new(invocation)?;
     let output = chained_result(&invocation.conf)?;
     let result = call.previous_result()?;
@@ -37,6 +38,9 @@ pub fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Resul
     let facts = Facts { families: available_families(), hosts, sets };
     let plan = decide(&ruleset, &facts).map_err(Failure::Configuration)?;
 
+    if plan == Plan::default() {
+        log::warn!("nothing is configured: the container stays open");
+    }
     let netns = RecordedNetns::from(target.id());
     let previous = call.states.read(&call.attachment, &netns).map_err(Failure::State)?;
     let siblings = call.states.siblings(&call.attachment, &netns).map_err(Failure::State)?;

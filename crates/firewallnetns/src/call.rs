@@ -18,7 +18,7 @@ const ETC: &str = "/etc";
 
 /// A call, its own keys read and its log started.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     /// What the runtime said.
     pub invocation: &'a Invocation,
     /// Our own keys.
@@ -38,7 +38,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// All that is wrong with them.
-    pub fn new(invocation: &'a Invocation) -> Result<Self, CniError> {
+    pub(crate) fn new(invocation: &'a Invocation) -> Result<Self, CniError> {
         let settings = Settings::parse(&invocation.conf.text).map_err(Failure::Configuration)?;
         settings.start_logging().map_err(|problem| Failure::Configuration(problem.into()))?;
         Ok(Self::with(invocation, settings))
@@ -61,7 +61,7 @@ impl<'a> Call<'a> {
 
     /// As [`Call::new`], for commands that must clean up also where the configuration has become unreadable: then
     /// with the default folders, or those that can still be made out.
-    pub fn lenient(invocation: &'a Invocation) -> Self {
+    pub(crate) fn lenient(invocation: &'a Invocation) -> Self {
         Self::new(invocation).unwrap_or_else(|error| {
             crate::logging::start(log::LevelFilter::Warn);
             log::warn!("cleaning up without the configuration: {}", error.msg);
@@ -71,7 +71,7 @@ impl<'a> Call<'a> {
 
     /// The same call about another attachment of the network.
     #[must_use]
-    pub fn about(&self, attachment: Attachment) -> Self {
+    pub(crate) fn about(&self, attachment: Attachment) -> Self {
         let persist = PersistDir::new(&self.settings.persist_dir, &attachment.network, &attachment.container);
         let settings = Settings::folders_of(&self.invocation.conf.text);
         Self {
@@ -88,7 +88,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// It is not there, no network namespace, or the host's.
-    pub fn open_netns(&self) -> Result<(TargetNetns, Connection), CniError> {
+    pub(crate) fn open_netns(&self) -> Result<(TargetNetns, Connection), CniError> {
         let Some(path) = &self.invocation.netns else {
             return Err(CniError::new(fwn_cni::error::ErrorCode::BadEnvironment, "CNI_NETNS is not set"));
         };
@@ -99,7 +99,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn previous_result(&self) -> Result<Option<AddResult>, CniError> {
+    pub(crate) fn previous_result(&self) -> Result<Option<AddResult>, CniError> {
         let conf = &self.invocation.conf;
         conf.prev_result.as_ref().map(|raw| AddResult::parse(raw.get(), conf.version)).transpose()
     }

@@ -13,14 +13,14 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// Code 101 with a line for everything that is missing, changed or in the way.
-pub fn check(invocation: &Invocation) -> Result<(), CniError> {
+pub(crate) fn check(invocation: &Invocation) -> Result<(), CniError> {
     let call = Call::new(invocation)?;
     let (target, mut connection) = call.open_netns()?;
     let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
     let netns = RecordedNetns::from(target.id());
     let Some(state) = call.states.read(&call.attachment, &netns).map_err(Failure::State)? else {
         let message = format!("no ADD of `{}` is known in `{}`", call.attachment, target.path().display());
-        let hint = "the state file is missing: an ADD again puts the firewall in force anew";
+        let hint = "the state file is missing: DEL and then ADD puts the firewall in force anew";
         return Err(CniError::new(ErrorCode::CheckFailed, message).with_details(hint));
     };
     let siblings = call.states.siblings(&call.attachment, &netns).map_err(Failure::State)?;

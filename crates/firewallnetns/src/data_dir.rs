@@ -57,7 +57,7 @@ pub enum DataError {
 
 /// The data folder, held open.
 #[derive(Debug)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     fd: OwnedFd,
     path: PathBuf,
 }
@@ -67,7 +67,7 @@ impl DataDir {
     ///
     /// # Errors
     /// [`DataError::Folder`]
-    pub fn open(path: &Path) -> Result<Self, DataError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = open(path, flags, Mode::empty())
             .map_err(|source| DataError::Folder { path: path.to_owned(), source })?;
@@ -79,7 +79,7 @@ impl DataDir {
     ///
     /// # Errors
     /// See [`DataError`].
-    pub fn read(&self, name: &str, limit: u64) -> Result<String, DataError> {
+    pub(crate) fn read(&self, name: &str, limit: u64) -> Result<String, DataError> {
         let path = self.path.join(name);
         let how = OpenHow::new()
             // O_NONBLOCK: a fifo must not hang us
@@ -96,7 +96,7 @@ impl DataDir {
     }
 
     /// Names of what lies directly in the folder, as far as they can be read: for hints.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
         let mut names: Vec<String> =
             entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -109,7 +109,7 @@ impl DataDir {
 ///
 /// # Errors
 /// See [`DataError`].
-pub fn read_path(path: &Path, limit: u64) -> Result<String, DataError> {
+pub(crate) fn read_path(path: &Path, limit: u64) -> Result<String, DataError> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     let fd = open(path, flags, Mode::empty()).map_err(|errno| match errno {
         Errno::ENOENT | Errno::ENOTDIR => DataError::Missing(path.to_owned()),

@@ -16,7 +16,7 @@ use crate::state::State;
 ///
 /// # Errors
 /// The namespace is the host's, or what is in it could not be taken out.
-pub fn del(invocation: &Invocation, environment: Vec<(String, String)>) -> Result<(), CniError> {
+pub(crate) fn del(invocation: &Invocation, environment: Vec<(String, String)>) -> Result<(), CniError> {
     let call = Call::lenient(invocation);
     let netns = invocation.netns.as_deref().map(Connection::open);
     match netns {

@@ -34,7 +34,7 @@ const SET_LIMIT: u64 = 64 << 20;
 ///
 /// # Errors
 /// Everything that is wrong with the configuration and its files; a saved set that cannot be read.
-pub fn gather(
+pub(crate) fn gather(
     call: &Call<'_>,
     result: Option<&AddResult>,
     environment: Vec<(String, String)>,
@@ -51,7 +51,7 @@ pub fn gather(
 ///
 /// # Errors
 /// A saved set cannot be read.
-pub fn gather_partly(
+pub(crate) fn gather_partly(
     call: &Call<'_>,
     result: Option<&AddResult>,
     environment: Vec<(String, String)>,
@@ -119,7 +119,7 @@ fn refusals(mut ruleset: RuleSet, call: &Call<'_>) -> Problems {
 ///
 /// # Errors
 /// Everything that is wrong with them.
-pub fn check_files(call: &Call<'_>) -> Result<(), Problems> {
+pub(crate) fn check_files(call: &Call<'_>) -> Result<(), Problems> {
     let mut problems = Problems::default();
     let mut data_dir = LazyDataDir { settings: &call.settings, open: None };
     for name in call.settings.conf.fw_files.iter().filter(|name| !name.value.contains('$')) {

@@ -16,7 +16,7 @@ use crate::state::State;
 ///
 /// # Errors
 /// The runtime did not say what is valid, and nothing was removed; or all failures together.
-pub fn gc(invocation: &Invocation) -> Result<(), CniError> {
+pub(crate) fn gc(invocation: &Invocation) -> Result<(), CniError> {
     let call = Call::lenient(invocation);
     let Some(valid) = &invocation.conf.valid_attachments else {
         let message = "`cni.dev/valid-attachments` is missing, so nothing was removed";

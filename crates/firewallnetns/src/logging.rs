@@ -19,7 +19,7 @@ struct Logger {
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
 /// Starts logging to stderr at `level`; later calls change the level.
-pub fn start(level: LevelFilter) {
+pub(crate) fn start(level: LevelFilter) {
     let logger = LOGGER.get_or_init(Logger::default);
     // the second call finds it set already
     let _ = log::set_logger(logger);
@@ -30,7 +30,7 @@ pub fn start(level: LevelFilter) {
 ///
 /// # Errors
 /// The file cannot be opened for appending.
-pub fn to_file(path: &Path) -> std::io::Result<()> {
+pub(crate) fn to_file(path: &Path) -> std::io::Result<()> {
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     if let Some(mut slot) = LOGGER.get().and_then(|logger| logger.file.write().ok()) {
         *slot = Some(file);
@@ -39,7 +39,7 @@ pub fn to_file(path: &Path) -> std::io::Result<()> {
 }
 
 /// Every line from now on tells which attachment it is about.
-pub fn about(attachment: &str) {
+pub(crate) fn about(attachment: &str) {
     if let Some(mut slot) = LOGGER.get().and_then(|logger| logger.attachment.write().ok()) {
         attachment.clone_into(&mut slot);
     }

@@ -29,13 +29,13 @@ pub enum PersistError {
 
 /// The saved sets of one container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PersistDir {
+pub(crate) struct PersistDir {
     folder: PathBuf,
 }
 
 impl PersistDir {
     /// Those of the container called `name` in `network`, below `dir`; nothing is opened yet.
-    pub fn new(dir: &Path, network: &str, name: &str) -> Self {
+    pub(crate) fn new(dir: &Path, network: &str, name: &str) -> Self {
         Self { folder: dir.join(file_name(network)).join(file_name(name)) }
     }
 
@@ -43,7 +43,7 @@ impl PersistDir {
     ///
     /// # Errors
     /// [`PersistError`]
-    pub fn load(&self, set: &str) -> Result<Option<Arc<Source>>, PersistError> {
+    pub(crate) fn load(&self, set: &str) -> Result<Option<Arc<Source>>, PersistError> {
         let path = self.path(set);
         match read_path(&path, LIMIT) {
             Ok(text) => Ok(Some(Source::new(path.display().to_string(), text))),
@@ -57,7 +57,7 @@ impl PersistDir {
     ///
     /// # Errors
     /// A file could not be written.
-    pub fn save(&self, set: &str, contents: &str) -> io::Result<()> {
+    pub(crate) fn save(&self, set: &str, contents: &str) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let path = self.path(set);
         let temporary = path.with_extension(format!("new-{}", std::process::id()));
@@ -76,7 +76,7 @@ impl PersistDir {
 
 /// What the container is called, as far as the runtime tells: a name that the next container in its place has too.
 /// The ID where it tells nothing.
-pub fn container_name(invocation: &Invocation) -> String {
+pub(crate) fn container_name(invocation: &Invocation) -> String {
     let args = invocation.conf.args.as_ref().and_then(|args| args.get("cni"));
     let arg = |key: &str| {
         let of_args = args.and_then(|args| args.get(key)).and_then(Value::as_str).map(str::to_owned);

@@ -8,7 +8,7 @@ use crate::{add, check, del, gc, status};
 
 /// The plugin, with the environment that variables are taken from.
 #[derive(Clone)]
-pub struct Firewall {
+pub(crate) struct Firewall {
     /// Names and values, as the process was given them.
     pub environment: Vec<(String, String)>,
 }

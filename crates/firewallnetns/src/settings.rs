@@ -21,7 +21,7 @@ const PERSIST_DIR: &str = "/var/lib/firewallnetns";
 
 /// What a call works with.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     source: Arc<Source>,
     /// The configuration as written.
     pub conf: NetConf,
@@ -42,7 +42,7 @@ impl Settings {
     ///
     /// # Errors
     /// All that is wrong with them.
-    pub fn parse(text: &str) -> Result<Self, Problems> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Problems> {
         let source: Arc<Source> = Source::new(NAME, text);
         let conf = parse_netconf(&source)?;
         let mut problems = Problems::default();
@@ -76,7 +76,7 @@ impl Settings {
 
     /// No more than the folders, from a configuration in which something is wrong: those that can be made out, else
     /// the default ones.
-    pub fn folders_of(text: &str) -> Self {
+    pub(crate) fn folders_of(text: &str) -> Self {
         let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
         let folder = |key: &str, default: &str| {
             let stated =
@@ -95,7 +95,7 @@ impl Settings {
     }
 
     /// The configuration as a whole, for what is wrong with no key in particular.
-    pub fn whole(&self) -> Origin {
+    pub(crate) fn whole(&self) -> Origin {
         let range = 0..self.source.text.len();
         Origin { source: Arc::clone(&self.source), path: Vec::new(), range, span: None }
     }
@@ -104,7 +104,7 @@ impl Settings {
     ///
     /// # Errors
     /// `logFile` cannot be opened.
-    pub fn start_logging(&self) -> Result<(), Problem> {
+    pub(crate) fn start_logging(&self) -> Result<(), Problem> {
         crate::logging::start(match self.conf.log_level.unwrap_or_default() {
             LogLevel::Error => log::LevelFilter::Error,
             LogLevel::Warn => log::LevelFilter::Warn,

@@ -20,7 +20,7 @@ use crate::persist::PersistDir;
 
 /// What one attachment has in force, and what its DEL needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub(crate) struct State {
     /// Path of the namespace at the time of the ADD: GC is given none.
     pub netns_path: PathBuf,
     /// Where its sets are saved on DEL.
@@ -31,7 +31,7 @@ pub struct State {
 
 /// A [`State`] to write, its parts borrowed: with many rules a record is large.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct StateRef<'a> {
+pub(crate) struct StateRef<'a> {
     /// See [`State::netns_path`].
     pub netns_path: &'a Path,
     /// See [`State::persist`].
@@ -74,13 +74,13 @@ pub enum StateError {
 
 /// The state folder.
 #[derive(Debug, Clone)]
-pub struct StateDir {
+pub(crate) struct StateDir {
     path: PathBuf,
 }
 
 /// A namespace locked against other calls for it; released when dropped, and by the kernel when the process dies.
 #[derive(Debug)]
-pub struct NetnsLock {
+pub(crate) struct NetnsLock {
     _file: File,
 }
 
@@ -93,7 +93,7 @@ const EXTENSION: &str = "json";
 
 impl StateDir {
     /// The folder at `path`; nothing is opened yet.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
@@ -101,7 +101,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError::Io`], [`StateError::NotPrivate`]
-    pub fn create(&self) -> Result<(), StateError> {
+    pub(crate) fn create(&self) -> Result<(), StateError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
         made.map_err(|source| self.io("create", &self.path, source))?;
         self.check_private()
@@ -128,7 +128,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError::Io`]
-    pub fn lock(&self, inode: u64) -> Result<NetnsLock, StateError> {
+    pub(crate) fn lock(&self, inode: u64) -> Result<NetnsLock, StateError> {
         self.create()?;
         let path = self.path.join("lock");
         let open =
@@ -154,7 +154,11 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`]
-    pub fn read(&self, attachment: &Attachment, netns: &RecordedNetns) -> Result<Option<State>, StateError> {
+    pub(crate) fn read(
+        &self,
+        attachment: &Attachment,
+        netns: &RecordedNetns,
+    ) -> Result<Option<State>, StateError> {
         self.read_file(&self.file(attachment, netns))
     }
 
@@ -162,7 +166,11 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`]
-    pub fn siblings(&self, attachment: &Attachment, netns: &RecordedNetns) -> Result<Vec<State>, StateError> {
+    pub(crate) fn siblings(
+        &self,
+        attachment: &Attachment,
+        netns: &RecordedNetns,
+    ) -> Result<Vec<State>, StateError> {
         self.each_sibling(attachment, netns)?.into_iter().collect()
     }
 
@@ -170,7 +178,7 @@ impl StateDir {
     ///
     /// # Errors
     /// The folder cannot be listed.
-    pub fn each_sibling(
+    pub(crate) fn each_sibling(
         &self,
         attachment: &Attachment,
         netns: &RecordedNetns,
@@ -184,7 +192,7 @@ impl StateDir {
     ///
     /// # Errors
     /// The folder cannot be listed.
-    pub fn each(&self) -> Result<Vec<Result<State, StateError>>, StateError> {
+    pub(crate) fn each(&self) -> Result<Vec<Result<State, StateError>>, StateError> {
         let mut states = Vec::new();
         for folder in self.folders()? {
             let files = self.files_in(&folder)?;
@@ -197,7 +205,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError::Io`]
-    pub fn write(&self, state: &StateRef<'_>) -> Result<(), StateError> {
+    pub(crate) fn write(&self, state: &StateRef<'_>) -> Result<(), StateError> {
         let netns = &state.record.netns;
         let path = self.file(&Attachment::from(&state.record.attachment), netns);
         let temporary = self.temporary(netns);
@@ -227,7 +235,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError::Io`]
-    pub fn sweep(&self, netns: &RecordedNetns) -> Result<(), StateError> {
+    pub(crate) fn sweep(&self, netns: &RecordedNetns) -> Result<(), StateError> {
         self.remove_file(&self.temporary(netns))
     }
 
@@ -235,7 +243,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError::Io`]
-    pub fn remove(&self, attachment: &Attachment, netns: &RecordedNetns) -> Result<(), StateError> {
+    pub(crate) fn remove(&self, attachment: &Attachment, netns: &RecordedNetns) -> Result<(), StateError> {
         self.remove_file(&self.file(attachment, netns))?;
         // the last one takes the folder along
         let _ = fs::remove_dir(self.folder(netns));
@@ -246,7 +254,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError::Io`]
-    pub fn remove_everywhere(
+    pub(crate) fn remove_everywhere(
         &self,
         attachment: &Attachment,
         keep: impl Fn(&State) -> bool,

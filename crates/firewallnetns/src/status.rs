@@ -14,7 +14,7 @@ use crate::gather::check_files;
 ///
 /// # Errors
 /// Code 50 with everything that stands in its way.
-pub fn status(invocation: &Invocation) -> Result<(), CniError> {
+pub(crate) fn status(invocation: &Invocation) -> Result<(), CniError> {
     let call = Call::new(invocation)?;
     let mut lines = Vec::new();
     if let Err(error) = probe() {

@@ -12,7 +12,7 @@ use serde_json::Value;
 const PROTOCOLS: [&str; 5] = ["tcp", "udp", "sctp", "dccp", "udplite"];
 
 /// What the runtime said of this attachment, as variables.
-pub fn derived(
+pub(crate) fn derived(
     invocation: &Invocation,
     mappings: &[PortMapping],
     result: Option<&AddResult>,
@@ -48,7 +48,7 @@ pub fn derived(
 ///
 /// # Errors
 /// What is wrong with one of them, in words.
-pub fn port_mappings(invocation: &Invocation) -> Result<Vec<PortMapping>, String> {
+pub(crate) fn port_mappings(invocation: &Invocation) -> Result<Vec<PortMapping>, String> {
     let of_runtime =
         invocation.conf.runtime_config.as_ref().and_then(|config| config.pointer("/portMappings"));
     let of_mesos = invocation
@@ -123,7 +123,7 @@ fn push_result(variables: &mut Vec<(String, String)>, result: &AddResult, ifname
 }
 
 /// The addresses of the attachment, for `forEach: ips`.
-pub fn addresses(result: Option<&AddResult>, ifname: &str) -> Vec<IpAddr> {
+pub(crate) fn addresses(result: Option<&AddResult>, ifname: &str) -> Vec<IpAddr> {
     result
         .map(|result| addresses_of(result, ifname).iter().map(|ip| ip.address.addr).collect())
         .unwrap_or_default()

@@ -63,7 +63,11 @@ enum Command {
 }
 
 /// Runs one command; gives the exit code.
-pub fn run(arguments: Vec<OsString>, environment: &[(String, String)], streams: &mut Streams<'_>) -> u8 {
+pub(crate) fn run(
+    arguments: Vec<OsString>,
+    environment: &[(String, String)],
+    streams: &mut Streams<'_>,
+) -> u8 {
     if arguments.len() <= 1 {
         // as every CNI plugin does that is started by hand
         let about = about(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));

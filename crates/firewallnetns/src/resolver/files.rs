@@ -145,7 +145,7 @@ pub enum ServerError {
 ///
 /// # Errors
 /// If it is none, its port is 0 or too large, or there is no such interface.
-pub fn parse_server(text: &str) -> Result<SocketAddr, ServerError> {
+pub(crate) fn parse_server(text: &str) -> Result<SocketAddr, ServerError> {
     let bad = || ServerError::Address { text: text.to_owned() };
     if let Some(address) = parse_address(text) {
         return address.with_port(text, PORT);

@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use files::{Hosts, ResolvConf};
-pub use files::{ServerError, parse_server};
+pub(crate) use files::{ServerError, parse_server};
 use lookup::Lookup;
 
 /// So many names are asked for at once; more wait for one that is done.
@@ -28,7 +28,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Whom to ask, and how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolverConf {
+pub(crate) struct ResolverConf {
     /// For the whole call.
     pub timeout: Duration,
     /// In the order in which they are asked; none means those of `resolv_conf`, with its search list and options.
@@ -121,7 +121,7 @@ pub enum Reason {
 /// # Errors
 /// [`ResolveError::Names`] with all names that have none, or of which a family remained unknown; a file of the
 /// host that cannot be read or is wrong.
-pub fn resolve(
+pub(crate) fn resolve(
     names: &BTreeSet<String>,
     conf: &ResolverConf,
 ) -> Result<BTreeMap<String, BTreeSet<IpAddr>>, ResolveError> {
@@ -197,7 +197,7 @@ fn read(path: &PathBuf) -> Result<String, ResolveError> {
 
 /// Letters, digits, `-` and `_` in labels of 1 to 63, 253 in all; the last label is no number, as that would be a
 /// mistyped address.
-pub fn is_host_name(name: &str) -> bool {
+pub(crate) fn is_host_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())

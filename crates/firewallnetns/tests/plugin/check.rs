@@ -130,7 +130,7 @@ fn without_an_add_there_is_nothing_to_check() {
     let conf = world.conf(&json!({ "rules": [rule("INPUT", "-j DROP")] }));
     let (found, details) = world.refused(101, &world.call("CHECK", &conf));
     assert_eq!(found, format!("no ADD of `net/c1/eth0` is known in `{}`", world.netns()));
-    assert!(details.contains("an ADD again puts"), "{details}");
+    assert!(details.contains("DEL and then ADD puts"), "{details}");
 }
 
 /// Behind all rules of ours stands the policy; a rule that accepts before it opens what it closes, one that does not is
