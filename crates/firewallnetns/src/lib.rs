@@ -1,6 +1,6 @@
 //! The CNI plugin and the command line for people: one program, told apart by `CNI_COMMAND`.
 //!
-//! One-way flow: an invocation comes in; [`gather`] reads files and names on the host's side; the pure core decides
+//! One-way flow: an invocation comes in; `gather` reads files and names on the host's side; the pure core decides
 //! a plan; the kernel crate applies it; a result or an error goes out.
 
 use std::ffi::OsString;
