@@ -152,10 +152,7 @@ fn every_block_is_tried() {
 #[test]
 fn what_is_not_run_here_is_there() {
     let commands: Vec<String> = fenced("README.md").into_iter().map(|(_, text)| text).collect();
-    assert_eq!(
-        commands,
-        ["cargo build --release && target/release/firewallnetns demo\n", "./run-tests\n"]
-    );
+    assert_eq!(commands, ["cargo build --release && target/release/firewallnetns demo\n", "./run-tests\n"]);
     let options =
         ["benches/src/main.rs", "crates/firewallnetns/examples/iptables-tests/main.rs"].map(read).concat();
     for (page, _, text) in blocks_of(&[Kind::Outside]) {
