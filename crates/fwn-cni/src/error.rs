@@ -74,6 +74,14 @@ impl CniError {
         Self { code: code.into(), msg: msg.into(), details: None }
     }
 
+    /// An error with its own text as the message, and those of its causes as details.
+    pub fn caused(code: impl Into<u32>, error: &dyn std::error::Error) -> Self {
+        let causes: Vec<String> =
+            std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
+        let details = (!causes.is_empty()).then(|| causes.join(": "));
+        Self { code: code.into(), msg: error.to_string(), details }
+    }
+
     /// The same with details.
     #[must_use]
     pub fn with_details(self, details: impl Into<String>) -> Self {
@@ -150,7 +158,7 @@ impl From<ExecError> for CniError {
                 ErrorCode::PluginFailed
             }
         };
-        with_causes(code, &error)
+        CniError::caused(code, &error)
     }
 }
 
@@ -165,14 +173,6 @@ impl From<ListError> for CniError {
                 ListError::File { source, .. } => code_of(source),
             }
         }
-        with_causes(code_of(&error), &error)
+        Self::caused(code_of(&error), &error)
     }
-}
-
-/// The error's own text as the message, those of its causes as details.
-fn with_causes(code: ErrorCode, error: &dyn std::error::Error) -> CniError {
-    let causes: Vec<String> =
-        std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
-    let details = (!causes.is_empty()).then(|| causes.join(": "));
-    CniError { code: code.into(), msg: error.to_string(), details }
 }

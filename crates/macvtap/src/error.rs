@@ -1,6 +1,5 @@
 //! What can go wrong in this plugin, and the one table from causes to CNI's codes.
 
-use std::error::Error;
 use std::path::PathBuf;
 
 use fwn_cni::error::{CniError, ErrorCode};
@@ -72,13 +71,8 @@ impl MacvtapError {
 }
 
 impl From<MacvtapError> for CniError {
-    /// The error's own text as the message, those of its causes as details.
     fn from(error: MacvtapError) -> Self {
-        let causes: Vec<String> = std::iter::successors(error.source(), |cause| (*cause).source())
-            .map(ToString::to_string)
-            .collect();
-        let cni = Self::new(error.code(), error.to_string());
-        if causes.is_empty() { cni } else { cni.with_details(causes.join(": ")) }
+        Self::caused(error.code(), &error)
     }
 }
 
