@@ -284,10 +284,7 @@ pub(super) fn choice<T: Copy>(
     what: &str,
     known: &[(&'static str, T)],
 ) -> Result<T, RuleProblem> {
-    known
-        .iter()
-        .find_map(|(name, it)| name.eq_ignore_ascii_case(text).then_some(*it))
-        .ok_or_else(|| unknown(value, what, text, known.iter().map(|(name, _)| *name)))
+    choice_by(value, text, what, known, |name| name.eq_ignore_ascii_case(text))
 }
 
 /// The value of a word out of a table, to the letter.
@@ -297,10 +294,18 @@ pub(super) fn exact_choice<T: Copy>(
     what: &str,
     known: &[(&'static str, T)],
 ) -> Result<T, RuleProblem> {
-    known
-        .iter()
-        .find_map(|(name, it)| (*name == text).then_some(*it))
-        .ok_or_else(|| unknown(value, what, text, known.iter().map(|(name, _)| *name)))
+    choice_by(value, text, what, known, |name| name == text)
+}
+
+fn choice_by<T: Copy>(
+    value: &Value,
+    text: &str,
+    what: &str,
+    known: &[(&'static str, T)],
+    fits: impl Fn(&str) -> bool,
+) -> Result<T, RuleProblem> {
+    let found = known.iter().find(|(name, _)| fits(name)).map(|(_, it)| *it);
+    found.ok_or_else(|| unknown(value, what, text, known.iter().map(|(name, _)| *name)))
 }
 
 /// Bits of a comma list of words out of a table, each of which may be cut short; the first that fits counts.
