@@ -64,27 +64,35 @@ pub(crate) fn port_mappings(invocation: &Invocation) -> Result<Vec<PortMapping>,
         let Some(list) = list else { continue };
         let list = list.as_array().ok_or_else(|| format!("`{name}` is not a list"))?;
         for (index, mapping) in list.iter().enumerate() {
-            let port = |key: &str| match mapping.get(key).map(Value::as_u64) {
-                None => Ok(0),
-                Some(port) => port
-                    .and_then(|port| u16::try_from(port).ok())
-                    .ok_or_else(|| format!("`{name}[{index}].{key}` is not a port")),
+            let [container, host] = keys;
+            let port = |key: &str, value: &Value| {
+                let number = value.as_u64().and_then(|port| u16::try_from(port).ok());
+                number.ok_or_else(|| format!("`{name}[{index}].{key}` is not a port"))
             };
-            let protocol = match mapping.get("protocol") {
+            // a rule that opens port 0 instead would be no error to anybody
+            let container_port = member(mapping, container)
+                .ok_or_else(|| format!("`{name}[{index}].{container}` is missing"))
+                .and_then(|value| port(container, value))?;
+            // what is not published has none
+            let host_port = member(mapping, host).map_or(Ok(0), |value| port(host, value))?;
+            let protocol = match member(mapping, "protocol") {
                 None => Some("tcp".to_owned()),
                 Some(protocol) => protocol.as_str().map(str::to_lowercase),
             };
             let protocol = protocol
                 .filter(|word| PROTOCOLS.contains(&word.as_str()))
                 .ok_or_else(|| format!("`{name}[{index}].protocol` is none of {}", PROTOCOLS.join(", ")))?;
-            mappings.push(PortMapping {
-                container_port: port(keys[0])?,
-                host_port: port(keys[1])?,
-                protocol,
-            });
+            mappings.push(PortMapping { container_port, host_port, protocol });
         }
     }
     Ok(mappings)
+}
+
+/// A member, in capitals or not: containerd's CRI plugin writes `ContainerPort`, and Go's decoder takes that for
+/// `containerPort`.
+fn member<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {
+    let found = object.as_object()?.iter().find(|(known, _)| known.eq_ignore_ascii_case(key));
+    found.map(|(_, value)| value)
 }
 
 /// A list of `{key, value}`, an object with such a list under `labels` (Mesos), or a plain object.

@@ -134,6 +134,10 @@ fn values_of_the_wrong_type_or_range() {
             json!({ "runtimeConfig": { "portMappings": [{ "containerPort": 99999 }] } }),
             "`runtimeConfig.portMappings[0].containerPort` is not a port",
         ),
+        (
+            json!({ "runtimeConfig": { "portMappings": [{ "hostPort": 80, "protocol": "tcp" }] } }),
+            "`runtimeConfig.portMappings[0].containerPort` is missing",
+        ),
     ] {
         let (found, _) = world.refused(7, &world.call("ADD", &world.conf(&with(&more))));
         let (_, rest) = found.split_once(": ").expect("a place");

@@ -105,6 +105,8 @@ fn for_each_repeats() {
     let conf = world.conf(&json!({
         "runtimeConfig": { "portMappings": [
             { "hostPort": 80, "containerPort": 8080, "protocol": "tcp" }, { "hostPort": 53, "containerPort": 53, "protocol": "UDP" },
+            // as containerd's CRI plugin writes it
+            { "HostPort": 81, "ContainerPort": 8081, "Protocol": "tcp", "HostIP": "" },
         ] },
         "rules": [
             { "type": "A", "chain": "INPUT", "rule": "-p $PROTO --dport $CONTAINER_PORT -j ACCEPT", "forEach": "portMappings" },
@@ -114,7 +116,8 @@ fn for_each_repeats() {
     world.run("ADD", &conf);
     assert_eq!(
         world.sandbox.container.sh("iptables -S | grep -e -A"),
-        "-A INPUT -p tcp -m tcp --dport 8080 -j ACCEPT\n-A INPUT -p udp -m udp --dport 53 -j ACCEPT\n-A OUTPUT -s 10.9.0.2/32 -j ACCEPT\n"
+        "-A INPUT -p tcp -m tcp --dport 8080 -j ACCEPT\n-A INPUT -p udp -m udp --dport 53 -j ACCEPT\n\
+         -A INPUT -p tcp -m tcp --dport 8081 -j ACCEPT\n-A OUTPUT -s 10.9.0.2/32 -j ACCEPT\n"
     );
 }
 
