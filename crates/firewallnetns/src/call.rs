@@ -5,6 +5,7 @@ use fwn_cni::invocation::Invocation;
 use fwn_cni::result::AddResult;
 use fwn_kernel::firewall::apply::Connection;
 use fwn_kernel::netns::TargetNetns;
+use fwn_plan::config::Section;
 use fwn_plan::plan::Attachment;
 
 use crate::databases::HostDatabases;
@@ -23,6 +24,8 @@ pub(crate) struct Call<'a> {
     pub invocation: &'a Invocation,
     /// Our own keys.
     pub settings: Settings,
+    /// Sections that are read already; they come after those of `fwFiles`.
+    pub given: Vec<Section>,
     /// Whose firewall it is about; of GC and STATUS only the network is known.
     pub attachment: Attachment,
     /// What is in force.
@@ -44,6 +47,15 @@ impl<'a> Call<'a> {
         Ok(Self::with(invocation, settings))
     }
 
+    /// The same for a configuration that people gave as a file: messages name the file, and the log is theirs.
+    ///
+    /// # Errors
+    /// All that is wrong with our keys.
+    pub(crate) fn of_file(invocation: &'a Invocation, name: &str) -> Result<Self, Failure> {
+        let settings = Settings::parse_named(name, &invocation.conf.text).map_err(Failure::Configuration)?;
+        Ok(Self::with(invocation, settings))
+    }
+
     fn with(invocation: &'a Invocation, settings: Settings) -> Self {
         let attachment = Attachment {
             network: invocation.conf.name.clone(),
@@ -56,7 +68,15 @@ impl<'a> Call<'a> {
         let states = StateDir::new(&settings.state_dir);
         let persist =
             PersistDir::new(&settings.persist_dir, &attachment.network, &container_name(invocation));
-        Self { invocation, settings, attachment, states, persist, databases: HostDatabases::new(ETC) }
+        Self {
+            invocation,
+            settings,
+            given: Vec::new(),
+            attachment,
+            states,
+            persist,
+            databases: HostDatabases::new(ETC),
+        }
     }
 
     /// As [`Call::new`], for commands that must clean up also where the configuration has become unreadable: then
@@ -77,6 +97,7 @@ impl<'a> Call<'a> {
         Self {
             invocation: self.invocation,
             settings,
+            given: Vec::new(),
             attachment,
             states: self.states.clone(),
             persist,

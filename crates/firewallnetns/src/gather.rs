@@ -23,7 +23,7 @@ use crate::settings::Settings;
 use crate::variables;
 
 /// Most bytes of a .fw file.
-const FW_LIMIT: u64 = 4 << 20;
+pub(crate) const FW_LIMIT: u64 = 4 << 20;
 /// Most bytes of a variable file.
 const VAR_LIMIT: u64 = 1 << 20;
 /// Most bytes of a set file: two million addresses.
@@ -78,6 +78,9 @@ pub(crate) fn gather_partly(
         sections
             .extend(problems.collect(section.and_then(|section| with_files(section, &all, &mut data_dir))));
     }
+    for section in call.given.clone() {
+        sections.extend(problems.collect(with_files(section, &all, &mut data_dir)));
+    }
     sections.extend(problems.collect(with_files(conf.section.clone(), &all, &mut data_dir)));
 
     let repetitions =
@@ -94,7 +97,7 @@ pub(crate) fn gather_partly(
 
 /// What the engine refuses of a rule set that is wrong elsewhere already, so that all bad rules are named in one go.
 /// Rules for which names would have to be resolved are left for the next time.
-fn refusals(mut ruleset: RuleSet, call: &Call<'_>) -> Problems {
+pub(crate) fn refusals(mut ruleset: RuleSet, call: &Call<'_>) -> Problems {
     ruleset.rules.retain(|rule| rule.parsed.host_names().next().is_none());
     ruleset.sets.clear();
     let used: BTreeSet<_> =

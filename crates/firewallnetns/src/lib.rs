@@ -19,6 +19,7 @@ mod gc;
 mod logging;
 mod persist;
 mod plugin;
+mod policy;
 mod resolver;
 mod settings;
 mod state;

@@ -43,7 +43,15 @@ impl Settings {
     /// # Errors
     /// All that is wrong with them.
     pub(crate) fn parse(text: &str) -> Result<Self, Problems> {
-        let source: Arc<Source> = Source::new(NAME, text);
+        Self::parse_named(NAME, text)
+    }
+
+    /// The same under another name in messages.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub(crate) fn parse_named(name: &str, text: &str) -> Result<Self, Problems> {
+        let source: Arc<Source> = Source::new(name, text);
         let conf = parse_netconf(&source)?;
         let mut problems = Problems::default();
         let mut servers = Vec::new();

@@ -188,6 +188,15 @@ impl StateDir {
         Ok(others.filter_map(|path| self.read_file(&path).transpose()).collect())
     }
 
+    /// The states of all attachments in a namespace.
+    ///
+    /// # Errors
+    /// [`StateError`]
+    pub(crate) fn in_netns(&self, netns: &RecordedNetns) -> Result<Vec<State>, StateError> {
+        let files = self.files_in(&self.folder(netns))?;
+        files.iter().filter_map(|path| self.read_file(path).transpose()).collect()
+    }
+
     /// All states there are, and what is wrong with those that cannot be read.
     ///
     /// # Errors

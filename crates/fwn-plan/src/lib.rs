@@ -6,8 +6,10 @@
 
 pub mod config;
 pub mod decide;
+pub mod diff;
 pub mod expand;
 mod jumps;
+pub mod listing;
 pub mod nearest;
 pub mod netfilter;
 pub mod origin;

@@ -2,7 +2,10 @@
 //! code out. A runtime never gets here, since it sets `CNI_COMMAND`.
 
 pub(crate) mod demo;
+mod namespace;
 mod network;
+mod output;
+mod plan;
 mod sha512;
 
 use std::ffi::OsString;
@@ -60,6 +63,11 @@ enum Command {
     /// Tell whether a network could be attached to: STATUS by all its plugins
     #[command(after_help = network::VARIABLES)]
     Status(StatusArgs),
+    /// Show what an ADD would put in force: as iptables-restore and ipset take it, as JSON, or against a namespace
+    ///
+    /// Reads the files, resolves names and decides, as ADD does; changes nothing, and needs no root without --netns.
+    #[command(after_help = plan::EXAMPLES)]
+    Plan(plan::PlanArgs),
 }
 
 /// Runs one command; gives the exit code.
@@ -82,16 +90,18 @@ pub(crate) fn run(
     };
     crate::logging::start(log::LevelFilter::Warn);
     let environment = Environment(environment);
-    let done = match command {
+    let done = |()| SUCCESS;
+    let ended = match command {
         Command::Demo => return demo::run(environment, streams),
-        Command::Add(args) => network::add(&args, environment, streams.stdout),
-        Command::Del(args) => network::del(&args, environment),
-        Command::Check(args) => network::check(&args, environment),
-        Command::Gc(args) => network::gc(&args, environment),
-        Command::Status(args) => network::status(&args, environment, streams.stderr),
+        Command::Add(args) => network::add(&args, environment, streams.stdout).map(done),
+        Command::Del(args) => network::del(&args, environment).map(done),
+        Command::Check(args) => network::check(&args, environment).map(done),
+        Command::Gc(args) => network::gc(&args, environment).map(done),
+        Command::Status(args) => network::status(&args, environment, streams.stderr).map(done),
+        Command::Plan(args) => plan::run(&args, environment, streams),
     };
-    match done {
-        Ok(()) => SUCCESS,
+    match ended {
+        Ok(code) => code,
         Err(error) => print_to(streams.stderr, &render_error(&error), FAILURE),
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::world::{MESOS, World};
 
 /// The pages that have blocks, and what is in each: who adds one says here how it is tried.
-const BLOCKS: [(&str, &[Kind]); 7] = [
+const BLOCKS: [(&str, &[Kind]); 8] = [
     ("README.md", &[Kind::Outside, Kind::Outside]),
     ("docs/benchmarks.md", &[Kind::Outside, Kind::Outside]),
     ("docs/command-line.md", &[Kind::Shell]),
@@ -24,6 +24,7 @@ const BLOCKS: [(&str, &[Kind]); 7] = [
     ("docs/getting-started.md", &[Kind::Shell, Kind::Shell, Kind::Shell]),
     ("docs/macvtap.md", &[Kind::Network, Kind::Plugin]),
     ("docs/native-engine.md", &[Kind::Outside]),
+    ("docs/plan-and-show.md", &[Kind::Console, Kind::Console, Kind::Console]),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,8 @@ enum Kind {
     Set,
     /// ```` ```json rule ````: an element of `rules`.
     Rule,
+    /// ```` ```console ````: commands and what they print; `transcripts.rs` runs them.
+    Console,
     /// ```` ```text ````: compared with what the program says.
     Message,
 }
@@ -61,6 +64,7 @@ impl Kind {
             Self::Set => "json ipset",
             Self::Rule => "json rule",
             Self::Message => "text",
+            Self::Console => "console",
         }
     }
 }
@@ -87,7 +91,7 @@ fn pages() -> Vec<String> {
 }
 
 /// What follows the fence, and what is in it.
-fn fenced(page: &str) -> Vec<(String, String)> {
+pub(crate) fn fenced(page: &str) -> Vec<(String, String)> {
     let text = read(page);
     let mut blocks: Vec<(String, String)> = Vec::new();
     let mut inside = false;

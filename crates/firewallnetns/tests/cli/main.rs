@@ -3,5 +3,7 @@
 mod commands;
 mod demo;
 mod docs;
+mod plan;
 mod seed;
+mod transcripts;
 mod world;

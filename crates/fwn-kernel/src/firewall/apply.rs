@@ -131,7 +131,16 @@ impl Connection {
         Ok(headers.into_iter().map(|header| (header.name, header.family)).collect())
     }
 
-    fn sets(&mut self) -> Result<&mut SetClient, SetError> {
+    /// The socket for nf_tables.
+    pub(super) fn nft(&mut self) -> &mut NetlinkSocket {
+        &mut self.nft
+    }
+
+    /// The socket for sets.
+    ///
+    /// # Errors
+    /// The kernel has no ip_set.
+    pub(super) fn sets(&mut self) -> Result<&mut SetClient, SetError> {
         if self.sets.is_err() {
             return match std::mem::replace(&mut self.sets, Err(SetError::NoIpset)) {
                 Err(error) => Err(error),

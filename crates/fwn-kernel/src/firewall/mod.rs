@@ -7,6 +7,7 @@ pub mod compare;
 pub mod compose;
 mod order;
 pub mod owner;
+pub mod preview;
 pub mod record;
 pub mod remove;
 mod sets;

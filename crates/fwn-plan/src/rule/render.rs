@@ -78,7 +78,7 @@ fn verdict_name(verdict: Verdict) -> &'static str {
 
 /// A word as `iptables-restore` reads it back: within double quotes it takes a character after a backslash as it is;
 /// outside of them it knows no escapes, and a `#` or a blank may end the word.
-pub(crate) fn quote(word: &str) -> String {
+pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-+./:,=@%^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
