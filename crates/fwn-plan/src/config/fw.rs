@@ -4,57 +4,113 @@
 use std::sync::Arc;
 
 use super::json::{Dialect, Kind, Member, Value, parse_json};
-use super::reader::{Keys, Reader, key_hint, quoted};
+use super::keys::{Key, Keys, Shape, words};
+use super::reader::{Reader, key_hint, quoted};
 use super::{ChainConf, ForEach, Placement, PolicyConf, RuleConf, Section, SetConf, Text, netconf};
 use crate::netfilter::Family;
 use crate::origin::{Source, Step};
 use crate::problem::Problems;
 
 /// Keys of a .fw file and of the inline part.
-pub(super) const SECTION_KEYS: [&str; 5] = ["ipsets", "chains", "policies", "rules", "description"];
+pub const FW_KEYS: Keys = Keys {
+    keys: &[
+        Key::optional("ipsets", Shape::List(&Shape::Object(&SET_KEYS)), "sets to create"),
+        Key::optional("chains", Shape::List(&Shape::Object(&CHAIN_KEYS)), "user chains to create"),
+        Key::optional(
+            "policies",
+            Shape::List(&Shape::Object(&POLICY_KEYS)),
+            "what happens to a packet at the end of a built-in chain",
+        ),
+        Key::optional("rules", Shape::List(&Shape::Object(&RULE_KEYS)), "rules, in order"),
+        Key::optional("description", Shape::TextOrTexts, "text for people; not used"),
+    ],
+    synonyms: &[],
+};
 
 const SET_KEYS: Keys = Keys {
-    required: &["set", "hashtype"],
-    optional: &[
-        "hashfamily",
-        "hashsize",
-        "netmask",
-        "bitmask",
-        "markmask",
-        "maxElem",
-        "maxelem",
-        "timeout",
-        "bucketsize",
-        "range",
-        "size",
-        "counters",
-        "comment",
-        "skbinfo",
-        "forceadd",
-        "entries",
-        "file",
-        "persist",
+    keys: &[
+        Key::required("set", Shape::Text, "name, at most 31 bytes; variables allowed"),
+        Key::required(
+            "hashtype",
+            Shape::Text,
+            "type: `hash:ip`, `hash:net,port`, `bitmap:port`, `list:set`, ...",
+        ),
+        Key::optional("hashfamily", Shape::Text, "`inet` (default) or `inet6`"),
+        Key::optional("hashsize", Shape::TextOrNumber, "initial size of the hash"),
+        Key::optional("netmask", Shape::TextOrNumber, "prefix length to which entries are cut"),
+        Key::optional("bitmask", Shape::Text, "mask to which entries are cut: `255.0.0.255`"),
+        Key::optional("markmask", Shape::TextOrNumber, "mask for marks"),
+        Key::optional("maxElem", Shape::TextOrNumber, "most entries of a hash"),
+        Key::optional("maxelem", Shape::TextOrNumber, "the same as `maxElem`"),
+        Key::optional("timeout", Shape::TextOrNumber, "default lifetime of entries in seconds; 0: they stay"),
+        Key::optional("bucketsize", Shape::TextOrNumber, "most entries in one bucket of a hash"),
+        Key::optional("range", Shape::Text, "what a `bitmap:*` spans: `10.0.0.0/24`, `1024-65535`"),
+        Key::optional("size", Shape::TextOrNumber, "most members of a `list:set`"),
+        Key::optional("counters", Shape::Flag, "entries have packet and byte counters"),
+        Key::optional("comment", Shape::Flag, "entries may have a comment"),
+        Key::optional("skbinfo", Shape::Flag, "entries may have socket buffer marks"),
+        Key::optional("forceadd", Shape::Flag, "a full hash makes room for a new entry"),
+        Key::optional(
+            "entries",
+            Shape::List(&Shape::Text),
+            "entries in ipset's syntax; variables and host names allowed",
+        ),
+        Key::optional("file", Shape::Text, "file in `dataDir` with more entries"),
+        Key::optional("persist", Shape::Flag, "entries are saved on DEL and loaded on the next ADD"),
     ],
     synonyms: &[("name", "set"), ("type", "hashtype"), ("family", "hashfamily"), ("elements", "entries")],
 };
 
-const CHAIN_KEYS: Keys = Keys { required: &["chain"], optional: &["table"], synonyms: &[("name", "chain")] };
+const TABLE: Key =
+    Key::optional("table", Shape::Text, "`filter` (default), `nat`, `mangle`, `raw`, `security`");
+
+const CHAIN_KEYS: Keys = Keys {
+    keys: &[Key::required("chain", Shape::Text, "name, at most 28 bytes; variables allowed"), TABLE],
+    synonyms: &[("name", "chain")],
+};
 
 const POLICY_KEYS: Keys = Keys {
-    required: &["chain", "policy"],
-    optional: &["table", "family"],
+    keys: &[
+        Key::required("chain", Shape::Text, "a built-in chain: `INPUT`, `FORWARD`, `OUTPUT`, ..."),
+        Key::required("policy", Shape::Text, "`ACCEPT` or `DROP`; variables allowed"),
+        TABLE,
+        Key::optional("family", Shape::Word(&FAMILY_WORDS), "one IP family only; default: both"),
+    ],
     synonyms: &[("target", "policy")],
 };
 
 const RULE_KEYS: Keys = Keys {
-    required: &["type", "chain", "rule"],
-    optional: &["position", "table", "family", "forEach"],
+    keys: &[
+        Key::required("type", Shape::Word(&RULE_TYPES), "`A` appends at the end of the chain, `I` inserts"),
+        Key::required("chain", Shape::Text, "a built-in chain, or one of `chains`; variables allowed"),
+        Key::required(
+            "rule",
+            Shape::Text,
+            "the rest as after `iptables -A CHAIN`; variables and host names allowed",
+        ),
+        Key::optional(
+            "position",
+            Shape::Count,
+            "with type `I`: the number that the rule will have in its chain",
+        ),
+        TABLE,
+        Key::optional(
+            "family",
+            Shape::Word(&FAMILY_WORDS),
+            "one IP family only; default: what the rule allows",
+        ),
+        Key::optional("forEach", Shape::Word(&FOR_EACH_WORDS), "repeats the rule, with variables of its own"),
+    ],
     synonyms: &[],
 };
 
 const FAMILIES: [(&str, Family); 2] = [("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6)];
+const FAMILY_WORDS: [&str; 2] = words(&FAMILIES);
 
 const FOR_EACH: [(&str, ForEach); 2] = [("portMappings", ForEach::PortMappings), ("ips", ForEach::Ips)];
+const FOR_EACH_WORDS: [&str; 2] = words(&FOR_EACH);
+
+const RULE_TYPES: [&str; 2] = ["A", "I"];
 
 /// Reads a .fw file: JSON, with comments and trailing commas allowed.
 ///
@@ -71,7 +127,7 @@ pub fn parse_fw(source: &Arc<Source>) -> Result<Section, Problems> {
             let hint = if netconf::is_netconf_key(&member.key) {
                 format!("{} belongs into the network configuration", quoted(&member.key))
             } else {
-                key_hint(&member.key, SECTION_KEYS.into_iter(), &[])
+                key_hint(&member.key, FW_KEYS.names(), &[])
             };
             reader.unknown_key(&Member { value, ..member }, hint);
         }

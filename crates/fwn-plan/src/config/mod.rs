@@ -3,14 +3,16 @@
 
 mod fw;
 mod json;
+mod keys;
 mod netconf;
 mod reader;
 
 use crate::netfilter::Family;
 use crate::origin::Origin;
 
-pub use fw::parse_fw;
-pub use netconf::{CNI_KEYS, is_cni_key, parse_netconf};
+pub use fw::{FW_KEYS, parse_fw};
+pub use keys::{Key, Keys, Shape};
+pub use netconf::{CNI_KEYS, NETCONF_KEYS, is_cni_key, parse_netconf};
 
 /// A string as written, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,27 +3,35 @@
 
 use std::sync::Arc;
 
-use super::fw::{SECTION_KEYS, read_member};
+use super::fw::{FW_KEYS, read_member};
 use super::json::{Dialect, Value, parse_json};
-use super::reader::{Keys, Reader, key_hint, quoted};
+use super::keys::{Key, Keys, Shape, words};
+use super::reader::{Reader, key_hint, quoted};
 use super::{Engine, LogLevel, NetConf, Text};
 use crate::expand::is_variable_name;
 use crate::origin::{Source, Step};
 use crate::problem::Problems;
 
 /// Our keys beside those of a section.
-const OUR_KEYS: [&str; 10] = [
-    "dataDir",
-    "fwFiles",
-    "vars",
-    "varFiles",
-    "names",
-    "engine",
-    "stateDir",
-    "persistDir",
-    "logFile",
-    "logLevel",
-];
+pub const NETCONF_KEYS: Keys = Keys {
+    keys: &[
+        Key::optional("dataDir", Shape::Text, "folder of the .fw files and set files"),
+        Key::optional(
+            "fwFiles",
+            Shape::List(&Shape::Text),
+            ".fw files, in the order in which they are applied",
+        ),
+        Key::optional("vars", Shape::Variables, "values for variables"),
+        Key::optional("varFiles", Shape::List(&Shape::Text), "files of `NAME=VALUE` lines"),
+        Key::optional("names", Shape::Object(&NAMES_KEYS), "how host names are resolved"),
+        Key::optional("engine", Shape::Word(&ENGINE_WORDS), "who encodes the rules"),
+        Key::optional("stateDir", Shape::Text, "folder of what is in force"),
+        Key::optional("persistDir", Shape::Text, "folder of saved sets"),
+        Key::optional("logFile", Shape::Text, "where to log; default: standard error"),
+        Key::optional("logLevel", Shape::Word(&LOG_LEVEL_WORDS), "how much to log"),
+    ],
+    synonyms: &[],
+};
 
 /// Keys that the design has and this version has not.
 const UNBUILT_KEYS: [&str; 2] = ["ipsetd", "delegate"];
@@ -48,10 +56,21 @@ pub const CNI_KEYS: [&str; 15] = [
     "prevResult",
 ];
 
-const NAMES_KEYS: Keys = Keys { required: &[], optional: &["timeout", "servers"], synonyms: &[] };
+const NAMES_KEYS: Keys = Keys {
+    keys: &[
+        Key::optional("timeout", Shape::Count, "seconds to wait"),
+        Key::optional(
+            "servers",
+            Shape::List(&Shape::Text),
+            "DNS servers to ask; default: the host's resolver",
+        ),
+    ],
+    synonyms: &[],
+};
 
 const ENGINES: [(&str, Engine); 3] =
     [("auto", Engine::Auto), ("native", Engine::Native), ("iptables", Engine::Iptables)];
+const ENGINE_WORDS: [&str; 3] = words(&ENGINES);
 
 const LOG_LEVELS: [(&str, LogLevel); 5] = [
     ("error", LogLevel::Error),
@@ -60,6 +79,7 @@ const LOG_LEVELS: [(&str, LogLevel); 5] = [
     ("debug", LogLevel::Debug),
     ("trace", LogLevel::Trace),
 ];
+const LOG_LEVEL_WORDS: [&str; 5] = words(&LOG_LEVELS);
 
 /// Whether `key` of a network configuration is CNI's, and so none of a plugin's business.
 pub fn is_cni_key(key: &str) -> bool {
@@ -68,7 +88,7 @@ pub fn is_cni_key(key: &str) -> bool {
 
 /// Whether `key` has a meaning in the network configuration only.
 pub(super) fn is_netconf_key(key: &str) -> bool {
-    OUR_KEYS.iter().chain(&UNBUILT_KEYS).chain(&CNI_KEYS).any(|known| *known == key)
+    NETCONF_KEYS.names().chain(UNBUILT_KEYS).chain(CNI_KEYS).any(|known| known == key)
 }
 
 /// Reads a network configuration: strict JSON.
@@ -84,8 +104,8 @@ pub fn parse_netconf(source: &Arc<Source>) -> Result<NetConf, Problems> {
         if is_cni_key(key) {
             continue;
         }
-        if !OUR_KEYS.contains(&key) && !UNBUILT_KEYS.contains(&key) && !SECTION_KEYS.contains(&key) {
-            let known = OUR_KEYS.into_iter().chain(SECTION_KEYS);
+        let known = NETCONF_KEYS.names().chain(FW_KEYS.names());
+        if !known.clone().chain(UNBUILT_KEYS).any(|known| known == key) {
             let hint = key_hint(key, known, &CNI_KEYS);
             reader.unknown_key(&member, hint);
             continue;

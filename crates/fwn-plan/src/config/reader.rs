@@ -9,30 +9,13 @@ use std::sync::Arc;
 
 use super::Text;
 use super::json::{Kind, Member, Value};
+use super::keys::{Key, Keys};
 use crate::nearest::nearest;
 use crate::origin::{Origin, Source, Step};
 use crate::problem::{Problem, Problems};
 
 /// Longer words of a text are cut in messages, and compared with no known one.
 const LONGEST_WORD: usize = 60;
-
-/// The keys that an object may have.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Keys {
-    /// Those that must be there.
-    pub(super) required: &'static [&'static str],
-    /// Those that may.
-    pub(super) optional: &'static [&'static str],
-    /// Words of other programs for some of them: theirs, ours.
-    pub(super) synonyms: &'static [(&'static str, &'static str)],
-}
-
-impl Keys {
-    /// Required ones first.
-    pub(super) fn all(self) -> impl Iterator<Item = &'static str> + Clone {
-        self.required.iter().chain(self.optional).copied()
-    }
-}
 
 /// Where we are in the tree, and what was wrong so far.
 #[derive(Debug)]
@@ -99,20 +82,20 @@ impl Reader {
     ) -> Option<()> {
         let range = value.range.clone();
         let members = self.members(value)?;
-        for key in keys.required {
-            if !members.iter().any(|member| member.key == *key) {
-                self.problem(range.clone(), format!("missing key `{key}`"), None);
+        for Key { name, .. } in keys.keys.iter().filter(|key| key.required) {
+            if !members.iter().any(|member| member.key == *name) {
+                self.problem(range.clone(), format!("missing key `{name}`"), None);
             }
         }
         for member in members {
-            if let Some(key) = keys.all().find(|key| *key == member.key) {
+            if let Some(key) = keys.names().find(|key| *key == member.key) {
                 self.within(Step::Key(key.into()), |reader| read(reader, key, member.value));
                 continue;
             }
             let synonym = keys.synonyms.iter().find(|(theirs, _)| *theirs == member.key);
             let hint = match synonym {
                 Some((_, ours)) => format!("the key is called `{ours}`"),
-                None => key_hint(&member.key, keys.all(), &[]),
+                None => key_hint(&member.key, keys.names(), &[]),
             };
             self.unknown_key(&member, hint);
         }
