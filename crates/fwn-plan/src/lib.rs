@@ -19,4 +19,5 @@ pub mod render;
 pub mod resolve;
 pub mod rule;
 pub mod ruleset;
+pub mod schema;
 pub mod set;

@@ -8,6 +8,7 @@ pub mod cases;
 pub mod plugin;
 pub mod probe;
 pub mod raw;
+pub mod schema;
 pub mod service;
 
 use std::fs::File;

@@ -6,6 +6,7 @@ mod namespace;
 mod network;
 mod output;
 mod plan;
+mod schema;
 mod sha512;
 
 use std::ffi::OsString;
@@ -68,6 +69,9 @@ enum Command {
     /// Reads the files, resolves names and decides, as ADD does; changes nothing, and needs no root without --netns.
     #[command(after_help = plan::EXAMPLES)]
     Plan(plan::PlanArgs),
+    /// Print the JSON Schema of a configuration, for editors
+    #[command(after_help = schema::EXAMPLES)]
+    Schema(schema::SchemaArgs),
 }
 
 /// Runs one command; gives the exit code.
@@ -99,6 +103,7 @@ pub(crate) fn run(
         Command::Gc(args) => network::gc(&args, environment).map(done),
         Command::Status(args) => network::status(&args, environment, streams.stderr).map(done),
         Command::Plan(args) => plan::run(&args, environment, streams),
+        Command::Schema(args) => schema::run(&args, streams.stdout).map(done),
     };
     match ended {
         Ok(code) => code,

@@ -19,7 +19,16 @@ const BLOCKS: [(&str, &[Kind]); 8] = [
     ("docs/command-line.md", &[Kind::Shell]),
     (
         "docs/configuration.md",
-        &[Kind::Network, Kind::Fw, Kind::Set, Kind::Rule, Kind::Message, Kind::Message, Kind::Keys],
+        &[
+            Kind::Network,
+            Kind::Alone,
+            Kind::Fw,
+            Kind::Set,
+            Kind::Rule,
+            Kind::Message,
+            Kind::Message,
+            Kind::Keys,
+        ],
     ),
     ("docs/getting-started.md", &[Kind::Shell, Kind::Shell, Kind::Shell]),
     ("docs/macvtap.md", &[Kind::Network, Kind::Plugin]),
@@ -31,6 +40,8 @@ const BLOCKS: [(&str, &[Kind]); 8] = [
 enum Kind {
     /// ```` ```sh ````: run here, after the blocks of "getting started" before the last.
     Shell,
+    /// ```` ```sh ````: run in a folder of its own, with the program in `PATH` and the presets where they belong.
+    Alone,
     /// ```` ```sh ````: what is not run here: the build; the demo (`demo.rs` runs it); the gate, which runs this; what
     /// takes minutes or needs a mirror (the benches' own tests run one round of everything). Programs and options
     /// that are named have to be there.
@@ -56,7 +67,7 @@ enum Kind {
 impl Kind {
     fn info(self) -> &'static str {
         match self {
-            Self::Shell | Self::Outside => "sh",
+            Self::Shell | Self::Alone | Self::Outside => "sh",
             Self::Network => "json conflist",
             Self::Plugin => "json plugin",
             Self::Keys => "json keys",
@@ -237,6 +248,25 @@ fn commands_run_as_they_stand() {
         let shown = run(&format!("{}{block}", before.concat()));
         assert!(shown.contains("\"name\": \"eth0\""), "{shown}");
         assert_eq!(world.kept(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn commands_that_need_no_container_run_as_they_stand() {
+    let world = world();
+    let blocks = blocks_of(&[Kind::Alone]);
+    assert!(!blocks.is_empty());
+    for (page, _, text) in blocks {
+        let folder = tempfile::tempdir_in(world.dir.path()).expect("a folder");
+        let output = world
+            .command("sh")
+            .args([
+                "-ec",
+                &format!("cd {}; PATH=$PATH:{}\n{text}", folder.path().display(), world.bin().display()),
+            ])
+            .output()
+            .expect("a shell runs");
+        assert!(output.status.success() && output.stderr.is_empty(), "{page}: {output:?}");
     }
 }
 

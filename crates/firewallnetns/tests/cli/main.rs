@@ -4,6 +4,7 @@ mod commands;
 mod demo;
 mod docs;
 mod plan;
+mod schema;
 mod seed;
 mod transcripts;
 mod world;
