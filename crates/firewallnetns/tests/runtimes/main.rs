@@ -4,5 +4,6 @@
 mod busybox;
 mod containerd;
 mod cri;
+mod debian_chains;
 mod node;
 mod podman;

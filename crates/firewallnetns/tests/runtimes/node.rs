@@ -143,9 +143,9 @@ impl Node {
         }
     }
 
-    /// What belongs to containers: namespaces, interfaces, NAT and filter rules, results, leases, states.
+    /// What belongs to containers (namespace `web` is a test's own): namespaces, interfaces, NAT and filter rules, results, leases, states.
     fn attached(&self) -> String {
-        self.sh("ls /run/netns 2>/dev/null || true
+        self.sh("ls /run/netns 2>/dev/null | grep -vx web || true
              ip -br link | grep -E '^(veth|mac|ifb|bwp)' || true
              iptables-save -t nat | grep -E 'id: |--to-destination' || true
              iptables-save -t filter | grep -E '(10|172)\\.[0-9.]+/32' || true
