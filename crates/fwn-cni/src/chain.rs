@@ -54,8 +54,22 @@ impl Chain<'_> {
     /// # Errors
     /// The plugin's own, with its name before the message. Code 5: the result cannot be kept.
     pub fn add(&self, list: &NetworkList, rt: &RuntimeConf) -> Result<Box<RawValue>, CniError> {
+        self.add_after(list, rt, None)
+    }
+
+    /// The same in a namespace where somebody else has made the interface: the first plugin gets `prev`, in the version
+    /// of the list, as the result of a plugin before it.
+    ///
+    /// # Errors
+    /// As [`Chain::add`].
+    pub fn add_after(
+        &self,
+        list: &NetworkList,
+        rt: &RuntimeConf,
+        prev: Option<Box<RawValue>>,
+    ) -> Result<Box<RawValue>, CniError> {
         check_names(list, rt)?;
-        self.add_all(list, rt).map_err(|error| match self.del(list, rt) {
+        self.add_all(list, rt, prev).map_err(|error| match self.del(list, rt) {
             Ok(()) => error,
             Err(undo) => {
                 let details = error.details.iter().cloned().chain([format!("undoing it failed too: {undo}")]);
@@ -172,8 +186,12 @@ impl Chain<'_> {
             .try_for_each(|plugin| self.call(Command::Status, list, plugin, &additions).map(|_| ()))
     }
 
-    fn add_all(&self, list: &NetworkList, rt: &RuntimeConf) -> Result<Box<RawValue>, CniError> {
-        let mut prev: Option<Box<RawValue>> = None;
+    fn add_all(
+        &self,
+        list: &NetworkList,
+        rt: &RuntimeConf,
+        mut prev: Option<Box<RawValue>>,
+    ) -> Result<Box<RawValue>, CniError> {
         for plugin in &list.plugins {
             let additions = Additions { prev: prev.as_deref(), rt: Some(rt), valid: None };
             let printed = self.call(Command::Add, list, plugin, &additions)?;

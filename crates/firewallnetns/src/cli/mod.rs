@@ -2,8 +2,10 @@
 //! code out. A runtime never gets here, since it sets `CNI_COMMAND`.
 
 pub(crate) mod demo;
+mod found;
 mod namespace;
 mod network;
+mod oci_hook;
 mod output;
 mod plan;
 mod schema;
@@ -18,6 +20,7 @@ use fwn_cni::plugin::about;
 
 use crate::Streams;
 use network::{AttachmentArgs, GcArgs, StatusArgs};
+use oci_hook::OciHookArgs;
 
 /// The command did what it was asked for.
 const SUCCESS: u8 = 0;
@@ -72,6 +75,13 @@ enum Command {
     /// Print the JSON Schema of a configuration, for editors
     #[command(after_help = schema::EXAMPLES)]
     Schema(schema::SchemaArgs),
+    /// Attach or detach a container whose runtime calls OCI hooks
+    ///
+    /// Reads the container's state on standard input, as a hook gets it. At createRuntime the container is attached;
+    /// a failure then fails the container. At poststop it is detached. CNI_CONTAINERID is not used: the container has
+    /// an ID.
+    #[command(after_help = network::VARIABLES)]
+    OciHook(OciHookArgs),
 }
 
 /// Runs one command; gives the exit code.
@@ -104,6 +114,7 @@ pub(crate) fn run(
         Command::Status(args) => network::status(&args, environment, streams.stderr).map(done),
         Command::Plan(args) => plan::run(&args, environment, streams),
         Command::Schema(args) => schema::run(&args, streams.stdout).map(done),
+        Command::OciHook(args) => oci_hook::run(&args, environment, streams.stdin).map(done),
     };
     match ended {
         Ok(code) => code,

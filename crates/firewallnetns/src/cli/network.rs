@@ -18,6 +18,7 @@ use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Map, Value};
 
 use super::Environment;
+use super::found::found;
 use super::sha512::sha512_hex;
 
 /// Where networks are looked for by default.
@@ -79,9 +80,10 @@ pub(super) fn add(
     stdout: &mut dyn Write,
 ) -> Result<(), CniError> {
     let network = Network::load(&args.network, environment)?;
-    let rt = runtime_conf(args, environment)?;
+    let rt = attachment(args, environment)?;
     refuse_twice(&network, &rt)?;
-    let result = network.chain().add(&network.list, &rt)?;
+    let found = rt.netns.as_deref().map_or(Ok(None), |netns| found(&network.list, netns))?;
+    let result = network.chain().add_after(&network.list, &rt, found)?;
     print_pretty(result.get(), stdout).map_err(|error| {
         CniError::new(ErrorCode::Io, "the result cannot be printed").with_details(error.to_string())
     })
@@ -90,13 +92,13 @@ pub(super) fn add(
 /// Detaches.
 pub(super) fn del(args: &AttachmentArgs, environment: Environment<'_>) -> Result<(), CniError> {
     let network = Network::load(&args.network, environment)?;
-    network.chain().del(&network.list, &runtime_conf(args, environment)?)
+    network.chain().del(&network.list, &attachment(args, environment)?)
 }
 
 /// Compares with what ADD made.
 pub(super) fn check(args: &AttachmentArgs, environment: Environment<'_>) -> Result<(), CniError> {
     let network = Network::load(&args.network, environment)?;
-    network.chain().check(&network.list, &runtime_conf(args, environment)?)
+    network.chain().check(&network.list, &attachment(args, environment)?)
 }
 
 /// Removes what is not to be kept.
@@ -125,8 +127,8 @@ pub(super) fn status(
 }
 
 /// A network and what runs its plugins.
-struct Network {
-    list: NetworkList,
+pub(super) struct Network {
+    pub(super) list: NetworkList,
     path: Vec<PathBuf>,
     cache_dir: PathBuf,
     executor: ProcessExecutor,
@@ -134,38 +136,55 @@ struct Network {
 
 impl Network {
     fn load(args: &NetworkArgs, environment: Environment<'_>) -> Result<Self, CniError> {
+        Self::named(&args.network, args.cache_dir.as_deref(), environment)
+    }
+
+    /// The network of this name; a folder for results wins over that of the environment.
+    pub(super) fn named(
+        name: &str,
+        cache_dir: Option<&Path>,
+        environment: Environment<'_>,
+    ) -> Result<Self, CniError> {
         let path = environment.get("CNI_PATH").ok_or_else(|| {
             CniError::new(ErrorCode::BadEnvironment, "the variable CNI_PATH is not set").with_details(
                 "it has the folders of the plugins, such as CNI_PATH=/opt/cni/bin or CNI_PATH=/usr/lib/cni",
             )
         })?;
         let conf_dir = environment.get("NETCONFPATH").unwrap_or(DEFAULT_CONF_DIR);
-        let cache_dir = args.cache_dir.clone();
-        let cache_dir = cache_dir.or_else(|| environment.get("CNI_CACHE_DIR").map(PathBuf::from));
+        let cache_dir = cache_dir.or_else(|| environment.get("CNI_CACHE_DIR").map(Path::new));
         Ok(Self {
-            list: NetworkList::load(Path::new(conf_dir), &args.network)?,
+            list: NetworkList::load(Path::new(conf_dir), name)?,
             path: path.split(':').filter(|dir| !dir.is_empty()).map(PathBuf::from).collect(),
-            cache_dir: cache_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR)),
+            cache_dir: cache_dir.unwrap_or(Path::new(DEFAULT_CACHE_DIR)).to_owned(),
             executor: ProcessExecutor::new(),
         })
     }
 
-    fn chain(&self) -> Chain<'_> {
+    pub(super) fn chain(&self) -> Chain<'_> {
         Chain { exec: &self.executor, path: self.path.clone(), cache_dir: self.cache_dir.clone() }
     }
 }
 
-fn runtime_conf(args: &AttachmentArgs, environment: Environment<'_>) -> Result<RuntimeConf, CniError> {
+fn attachment(args: &AttachmentArgs, environment: Environment<'_>) -> Result<RuntimeConf, CniError> {
     let netns = std::path::absolute(&args.netns)
         .map_err(|error| bad_variable("NETNS", &args.netns.to_string_lossy(), &error.to_string()))?;
     let container_id = environment.get("CNI_CONTAINERID").map_or_else(|| container_id(&netns), str::to_owned);
-    let ifname =
-        args.ifname.as_deref().or_else(|| environment.get("CNI_IFNAME")).unwrap_or("eth0").to_owned();
+    runtime_conf(container_id, Some(netns), args.ifname.as_deref(), environment)
+}
+
+/// One attachment, with what the environment says of it; a name of the interface wins over that of the environment.
+pub(super) fn runtime_conf(
+    container_id: String,
+    netns: Option<PathBuf>,
+    ifname: Option<&str>,
+    environment: Environment<'_>,
+) -> Result<RuntimeConf, CniError> {
+    let ifname = ifname.or_else(|| environment.get("CNI_IFNAME")).unwrap_or("eth0").to_owned();
     let cni_args = environment.get("CNI_ARGS").map(parse_cni_args).transpose()?.unwrap_or_default();
     let capability_args = environment.get("CAP_ARGS").map(parse_capability_args).transpose()?;
     Ok(RuntimeConf {
         container_id,
-        netns: Some(netns),
+        netns,
         ifname,
         args: cni_args,
         capability_args: capability_args.unwrap_or_default(),

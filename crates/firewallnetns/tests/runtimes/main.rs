@@ -6,4 +6,5 @@ mod containerd;
 mod cri;
 mod debian_chains;
 mod node;
+mod oci_hook;
 mod podman;

@@ -36,8 +36,17 @@ const BACK: &str = r#"{
   ]
 }"#;
 
+/// One without a firewall.
+const PLAIN: &str = r#"{
+  "cniVersion": "1.0.0",
+  "name": "plain",
+  "plugins": [
+    { "type": "bridge", "bridge": "cni2", "isGateway": true, "ipam": { "type": "host-local", "ranges": [ [ { "subnet": "10.24.0.0/16" } ] ] } }
+  ]
+}"#;
+
 /// As on a machine with few rights: no systemd, no higher limits than there are.
-const CONF: &str = r#"[containers]
+pub(crate) const CONF: &str = r#"[containers]
 default_ulimits = [ "nofile=512:1024", "nproc=1000:1000" ]
 [engine]
 cgroup_manager = "cgroupfs"
@@ -45,22 +54,30 @@ events_logger = "file"
 runtime = "runc"
 "#;
 
-fn node() -> Node {
+/// With podman set up.
+pub(crate) fn bare_node() -> Node {
     let node = Node::new().with_root();
     node.sh("mkdir -p /etc/containers");
     node.write("/etc/containers/containers.conf", CONF);
+    node
+}
+
+/// With the networks, too.
+pub(crate) fn node() -> Node {
+    let node = bare_node();
     node.write("/etc/cni/net.d/10-web.conflist", WEB);
     node.write("/etc/cni/net.d/20-back.conflist", BACK);
+    node.write("/etc/cni/net.d/20-plain.conflist", PLAIN);
     node
 }
 
 /// The rules in a container.
-fn rules(node: &Node, name: &str) -> String {
+pub(crate) fn rules(node: &Node, name: &str) -> String {
     node.sh(&format!("nsenter --target $(podman inspect {name} -f '{{{{.State.Pid}}}}') --net iptables -S"))
 }
 
 /// The address of a container in a network.
-fn address(node: &Node, name: &str, network: &str) -> String {
+pub(crate) fn address(node: &Node, name: &str, network: &str) -> String {
     let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
     node.sh(&format!("podman inspect {name} -f '{format}'")).trim().to_owned()
 }
