@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::world::{MESOS, World};
 
 /// The pages that have blocks, and what is in each: who adds one says here how it is tried.
-const BLOCKS: [(&str, &[Kind]); 8] = [
+const BLOCKS: [(&str, &[Kind]); 14] = [
     ("README.md", &[Kind::Outside, Kind::Outside]),
     ("docs/benchmarks.md", &[Kind::Outside, Kind::Outside]),
     ("docs/command-line.md", &[Kind::Shell]),
@@ -30,10 +30,19 @@ const BLOCKS: [(&str, &[Kind]); 8] = [
             Kind::Keys,
         ],
     ),
+    ("docs/containerd.md", &[Kind::Runtime, Kind::Runtime, Kind::Runtime, Kind::Toml]),
     ("docs/getting-started.md", &[Kind::Shell, Kind::Shell, Kind::Shell]),
+    ("docs/kubernetes.md", &[Kind::Network, Kind::Toml]),
     ("docs/macvtap.md", &[Kind::Network, Kind::Plugin]),
     ("docs/native-engine.md", &[Kind::Outside]),
+    ("docs/nomad.md", &[Kind::Hcl, Kind::Network, Kind::Hcl]),
+    (
+        "docs/oci-hooks.md",
+        &[Kind::Runtime, Kind::Hooks, Kind::Runtime, Kind::Runtime, Kind::Toml, Kind::Runtime],
+    ),
+    ("docs/plain-namespaces.md", &[Kind::Runtime, Kind::Runtime, Kind::Unit, Kind::Unit]),
     ("docs/plan-and-show.md", &[Kind::Console, Kind::Console, Kind::Console]),
+    ("docs/podman.md", &[Kind::Runtime, Kind::Runtime, Kind::Runtime, Kind::Runtime]),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +55,16 @@ enum Kind {
     /// takes minutes or needs a mirror (the benches' own tests run one round of everything). Programs and options
     /// that are named have to be there.
     Outside,
+    /// ```` ```sh ````: run by `tests/runtimes/docs.rs`, with the runtime that it is about.
+    Runtime,
+    /// ```` ```json hooks ````: part of a bundle's `config.json`, tried there, too.
+    Hooks,
+    /// ```` ```ini ````: a unit of systemd, tried there, too.
+    Unit,
+    /// ```` ```toml ````: of a runtime, tried there, too; but CRI-O's, which is not run.
+    Toml,
+    /// ```` ```hcl ````: Nomad's, which is not run.
+    Hcl,
     /// ```` ```json conflist ````: a network to attach to.
     Network,
     /// ```` ```json plugin ````: the only plugin of one.
@@ -67,7 +86,11 @@ enum Kind {
 impl Kind {
     fn info(self) -> &'static str {
         match self {
-            Self::Shell | Self::Alone | Self::Outside => "sh",
+            Self::Shell | Self::Alone | Self::Outside | Self::Runtime => "sh",
+            Self::Hooks => "json hooks",
+            Self::Unit => "ini",
+            Self::Toml => "toml",
+            Self::Hcl => "hcl",
             Self::Network => "json conflist",
             Self::Plugin => "json plugin",
             Self::Keys => "json keys",

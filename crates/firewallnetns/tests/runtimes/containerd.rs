@@ -31,17 +31,23 @@ const CONF: &str = r#"version = 2
     conf_dir = "/etc/cni/net.d"
 "#;
 
-/// With containerd running, its image there for `ctr` and for the CRI plugin.
+/// With containerd running.
 fn node() -> Node {
     let node = Node::new().with_root();
-    node.sh("ln -s -t /opt/cni/bin /usr/lib/cni/*; rm -f /etc/cni/net.d/*; mkdir -p /etc/containerd");
+    node.sh("ln -s -t /opt/cni/bin /usr/lib/cni/*; rm -f /etc/cni/net.d/*");
     node.write("/etc/cni/net.d/10-web.conflist", WEB);
-    node.write("/etc/containerd/config.toml", CONF);
+    start(&node, CONF);
+    node
+}
+
+/// Starts containerd with this configuration, and gives it the image, for `ctr` and for the CRI plugin.
+pub(crate) fn start(node: &Node, conf: &str) {
+    node.sh("mkdir -p /etc/containerd");
+    node.write("/etc/containerd/config.toml", conf);
     node.sh("containerd >/var/log/containerd 2>&1 &");
     node.until("ctr version");
     let image = node.image(IMAGE);
     node.sh(&format!("ctr images import {image}; ctr --namespace k8s.io images import {image}"));
-    node
 }
 
 /// The rules in a container.

@@ -5,6 +5,7 @@ mod busybox;
 mod containerd;
 mod cri;
 mod debian_chains;
+mod docs;
 mod node;
 mod oci_hook;
 mod podman;
