@@ -20,7 +20,7 @@ use crate::netns::TargetNetns;
 
 /// Entries go into messages of about this many bytes: more in one is not faster, and each error is answered with
 /// the whole message.
-const MESSAGE_BYTES: usize = 4096;
+pub(super) const MESSAGE_BYTES: usize = 4096;
 /// And as many messages into one send that the answers fit into a receive buffer of the default size (208 KiB)
 /// even if all of them are refused.
 const SEND_BYTES: usize = 64 * 1024;
@@ -39,8 +39,8 @@ pub struct Listed {
 /// A connection to ip_set of one network namespace.
 #[derive(Debug)]
 pub struct SetClient {
-    socket: NetlinkSocket,
-    protocol: u8,
+    pub(super) socket: NetlinkSocket,
+    pub(super) protocol: u8,
     /// Revisions by type and family, as far as they were needed.
     revisions: BTreeMap<(SetKind, Option<Family>), u8>,
 }
@@ -376,8 +376,20 @@ impl SetClient {
     /// # Errors
     /// The kernel cannot be asked, or a set has a type that is not known here.
     pub fn list_headers(&mut self) -> Result<Vec<SetHeader>, SetError> {
-        let listed = self.dump(None)?;
+        let listed = self.dump(None, flag::LIST_HEADER)?;
         Ok(listed.into_iter().map(|listed| listed.header).collect())
+    }
+
+    /// One set without its entries; `None` if there is none.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub fn header(&mut self, set: &str) -> Result<Option<SetHeader>, SetError> {
+        match self.dump(Some(set), flag::LIST_HEADER) {
+            Ok(listed) => Ok(listed.into_iter().next().map(|listed| listed.header)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// One set with its entries; `None` if there is none.
@@ -385,7 +397,7 @@ impl SetClient {
     /// # Errors
     /// The kernel cannot be asked.
     pub fn list(&mut self, set: &str) -> Result<Option<Listed>, SetError> {
-        match self.dump(Some(set)) {
+        match self.dump(Some(set), 0) {
             Ok(listed) => Ok(listed.into_iter().next()),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
@@ -400,18 +412,18 @@ impl SetClient {
         Ok(self.list(set)?.map(|listed| listed.save()))
     }
 
-    /// All sets without, or one with its entries.
-    fn dump(&mut self, set: Option<&str>) -> Result<Vec<Listed>, SetError> {
+    /// All sets, or one, with their entries unless `flags` say otherwise.
+    fn dump(&mut self, set: Option<&str>, flags: u32) -> Result<Vec<Listed>, SetError> {
         let mut sets: Vec<Listed> = Vec::new();
         let mut unknown = None;
         let asked = self.ask(
             Command::List,
             NLM_F_ACK | NLM_F_DUMP,
-            |writer| match set {
-                Some(set) => {
+            |writer| {
+                if let Some(set) = set {
                     writer.string(attr::SETNAME, set);
                 }
-                None => be32(writer, attr::FLAGS, Some(flag::LIST_HEADER)),
+                be32(writer, attr::FLAGS, Some(flags).filter(|flags| *flags != 0));
             },
             |attrs| {
                 let message = decode_list(attrs)?;
@@ -504,7 +516,7 @@ impl Listed {
     }
 }
 
-fn refused(error: SocketError, command: Command, set: &str, kind: Option<SetKind>) -> SetError {
+pub(super) fn refused(error: SocketError, command: Command, set: &str, kind: Option<SetKind>) -> SetError {
     match error.errno() {
         Some(errno) => SetError::Refused { command, set: set.to_owned(), kind, errno },
         None => SetError::Socket(error),
@@ -512,7 +524,7 @@ fn refused(error: SocketError, command: Command, set: &str, kind: Option<SetKind
 }
 
 /// The line that the kernel wrote into the request it sent back.
-fn refused_line(error: &KernelError) -> Option<u32> {
+pub(super) fn refused_line(error: &KernelError) -> Option<u32> {
     let attrs = Attrs::new(error.echo.get(HEADER + NFGEN..)?);
     attrs.find(data::LINENO).ok()??.be32().ok().filter(|line| *line != 0)
 }

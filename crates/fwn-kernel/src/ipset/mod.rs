@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod decode;
+pub mod each;
 pub mod encode;
 pub mod error;
 pub mod message;
@@ -12,4 +13,5 @@ pub mod revision;
 
 pub use client::{Listed, SetClient};
 pub use decode::SetHeader;
+pub use each::Outcomes;
 pub use error::{SetError, errno_words};

@@ -218,7 +218,7 @@ fn family(message: &Message<'_>) -> Result<Option<Family>, Malformed> {
     message.payload.first().copied().map(c::family_of).ok_or(Malformed)
 }
 
-fn decode_hook(attrs: Attrs<'_>) -> Result<(u32, i32), Malformed> {
+pub(super) fn decode_hook(attrs: Attrs<'_>) -> Result<(u32, i32), Malformed> {
     let number = attrs.clone().find(c::NFTA_HOOK_HOOKNUM)?.ok_or(Malformed)?.be32()?;
     let priority = attrs.find(c::NFTA_HOOK_PRIORITY)?.ok_or(Malformed)?.be32()?;
     Ok((number, priority.cast_signed()))

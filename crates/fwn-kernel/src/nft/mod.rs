@@ -1,9 +1,10 @@
-//! nf_tables: what is there ([`observe`]), what it says ([`decode`], [`digest`]), and one batch of changes
+//! nf_tables: what is there ([`observe`], [`input`]), what it says ([`decode`], [`digest`]), and one batch of changes
 //! ([`transaction`]). Knows nothing of attachments, plans or the syntax of rules.
 
 pub mod constants;
 pub mod decode;
 pub mod digest;
+pub mod input;
 pub mod observe;
 pub mod transaction;
 

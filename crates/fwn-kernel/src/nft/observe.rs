@@ -250,7 +250,8 @@ fn read(socket: &mut NetlinkSocket) -> Result<Vec<ObservedTable>, SocketError> {
     Ok(tables)
 }
 
-fn dump(
+/// Gives each message of a listing to `each`.
+pub(super) fn dump(
     socket: &mut NetlinkSocket,
     family: u8,
     message: u8,

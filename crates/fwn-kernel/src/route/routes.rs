@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use nix::errno::Errno;
+
 use super::address::{decode_ip, encode_ip};
 use super::{AF_INET, AF_INET6, IpPrefix, Link, RouteError, RouteSocket, fixed_header};
 use crate::netlink::attr::{Attr, AttrWriter, Attrs, Malformed};
@@ -29,6 +31,7 @@ const RTAX_ADVMSS: u16 = 8;
 /// What `ip route` and the CNI plugins write.
 const RTPROT_BOOT: u8 = 3;
 const RTN_UNICAST: u8 = 1;
+const RTN_LOCAL: u8 = 2;
 const RTM_F_CLONED: u32 = 0x200;
 const RTNH_F_ONLINK: u32 = 4;
 const RT_TABLE_MAIN: u32 = 254;
@@ -166,6 +169,37 @@ impl RouteSocket {
             all.extend(self.dump("list routes", RTM_GETROUTE, &header, |_| (), decode_routes)?);
         }
         Ok(all)
+    }
+
+    /// Whether the namespace itself has this address: packets to it go nowhere else. The whole of 127.0.0.0/8 is its
+    /// own, and what a local route says; of a link-local address the link is not asked.
+    ///
+    /// # Errors
+    /// [`RouteError::Request`]
+    pub fn is_own(&mut self, address: IpAddr) -> Result<bool, RouteError> {
+        // also what no route leads to, such as an address of an interface that is down
+        if address.is_loopback() || self.addresses(None)?.iter().any(|own| own.prefix.address() == address) {
+            return Ok(true);
+        }
+        let (family, length) = if address.is_ipv4() { (AF_INET, 32) } else { (AF_INET6, 128) };
+        let header: [u8; RTMSG] = [family, length, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let action = format!("look up the route to `{address}`");
+        let mut kind = None;
+        let fill = |a: &mut AttrWriter<'_>| encode_ip(a, RTA_DST, address);
+        let asked = self.ask(&action, RTM_GETROUTE, 0, &header, fill, |message| {
+            if message.kind == RTM_NEWROUTE {
+                kind = Some(fixed_header::<RTMSG>(&message)?[7]);
+            }
+            Ok(())
+        });
+        match asked {
+            Ok(()) => Ok(kind == Some(RTN_LOCAL)),
+            // no route, or one that says no; EINVAL is what a blackhole answers (`fib_props`, net/ipv4/fib_semantics.c)
+            Err(error) => match error.errno() {
+                Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL) => Ok(false),
+                _ => Err(error),
+            },
+        }
     }
 
     /// The link of the default route in the main table: of IPv4 if there is one, else of IPv6; the smallest metric

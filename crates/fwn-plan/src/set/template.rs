@@ -42,6 +42,17 @@ impl EntryTemplate {
         self.hosts.is_empty().then_some(&self.entry)
     }
 
+    /// The same, taken out.
+    ///
+    /// # Errors
+    /// There is a host name in it: this one.
+    pub fn into_literal(self) -> Result<Entry, String> {
+        match self.hosts.into_iter().next() {
+            None => Ok(self.entry),
+            Some(host) => Err(host.name),
+        }
+    }
+
     /// The entries that it stands for: each host name replaced by each of its addresses of the set's family, in
     /// their order.
     ///

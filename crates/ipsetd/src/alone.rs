@@ -1,0 +1,122 @@
+//! The daemon alone in a container: it serves the namespace that it was started in.
+
+use std::sync::Arc;
+
+use fwn_kernel::ipset::{SetClient, SetError};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::access::{self, InputPolicy, Refusal};
+use crate::kernel_sets::KernelSets;
+use crate::limits::Connections;
+use crate::listen::{ListenError, listen_on};
+use crate::server;
+use crate::service::{Service, Surroundings};
+use crate::settings::Settings;
+use crate::surroundings::{KernelSurroundings, SurroundingsError};
+use crate::token::{Token, TokenError};
+
+/// Why the daemon does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum AloneError {
+    /// ip_set cannot be used.
+    #[error("cannot serve the sets of this network namespace")]
+    Sets(#[from] SetError),
+    /// The namespace cannot be asked.
+    #[error(transparent)]
+    Surroundings(#[from] SurroundingsError),
+    /// The token is not fit.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The port is not opened.
+    #[error("port {port} stays closed: {refusal}; hint: {HINT}")]
+    Unguarded {
+        /// The port.
+        port: u16,
+        /// What is missing.
+        refusal: Refusal,
+    },
+    /// The port cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// No event loop.
+    #[error("cannot start the event loop")]
+    Runtime(#[source] std::io::Error),
+}
+
+const HINT: &str = "set IPSET_ALLOW_FROM, IPSET_TOKEN_FILE, IPSET_TLS_CA, or IPSET_ALLOW_ANY=1 for everybody";
+
+/// A port that is open, and what is behind it.
+pub struct Opened {
+    listener: std::net::TcpListener,
+    service: Arc<Service>,
+}
+
+/// Opens everything that can fail.
+///
+/// # Errors
+/// [`AloneError`]
+pub fn open(settings: Settings) -> Result<Opened, AloneError> {
+    let sets = KernelSets::new(SetClient::open_here()?)?;
+    let mut surroundings = KernelSurroundings::open_here()?;
+    let input = surroundings.input_policy();
+    let port = settings.port;
+    access::open(&settings.access, input).map_err(|refusal| AloneError::Unguarded { port, refusal })?;
+    let token = settings.token_file.as_deref().map(Token::read).transpose()?;
+    let listener = listen_on(port)?;
+    let guards = guards(&settings, input);
+    log::info!("listening on port {port}, guarded by {guards}");
+    let mut service = Service::new("", settings.access, Box::new(sets), Box::new(surroundings))
+        .with_limits(settings.limits, Arc::new(Connections::default()));
+    if let Some(token) = token {
+        service = service.with_token(token);
+    }
+    Ok(Opened { listener, service: Arc::new(service) })
+}
+
+/// What guards the port, for the log.
+fn guards(settings: &Settings, input: InputPolicy) -> String {
+    let access = &settings.access;
+    let all = [
+        (access.allow_from.is_some(), "an allow-list"),
+        (access.token, "a token"),
+        (access.certificate, "client certificates"),
+        (input == InputPolicy::Closed, "a closed INPUT policy"),
+    ];
+    let named: Vec<&str> = all.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect();
+    if named.is_empty() { "nothing (IPSET_ALLOW_ANY)".into() } else { named.join(" and ") }
+}
+
+/// As many files as the hard limit allows: each connection is one.
+pub fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // with fewer files there are fewer connections, no more
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+impl Opened {
+    /// Serves until a signal asks to end.
+    ///
+    /// # Errors
+    /// [`AloneError::Runtime`]
+    pub fn serve(self) -> Result<(), AloneError> {
+        raise_file_limit();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(AloneError::Runtime)?.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (stopper, shutdown) = server::shutdown();
+            let mut terminate = signal(SignalKind::terminate()).map_err(AloneError::Runtime)?;
+            let mut interrupt = signal(SignalKind::interrupt()).map_err(AloneError::Runtime)?;
+            let serving = server::serve(self.listener, self.service, shutdown);
+            tokio::pin!(serving);
+            let served = tokio::select! {
+                served = &mut serving => served,
+                _ = terminate.recv() => { stopper.stop(); serving.await }
+                _ = interrupt.recv() => { stopper.stop(); serving.await }
+            };
+            served.map_err(AloneError::Runtime)
+        })
+    }
+}

@@ -1,0 +1,265 @@
+//! One connection, from its first byte to its last: bytes in, answers out, with a bound on everything that a peer can
+//! make it keep. Reads and writes at the same time, so that a peer may send all its lines before it reads an answer.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::sleep_until;
+
+use crate::executor::Answer;
+use crate::frame::Input;
+use crate::limits::{Limits, Permit};
+use crate::server::Shutdown;
+use crate::session::{Handler, Next};
+
+/// Lines that are answered in one go; then others have their turn.
+const LINES: usize = 4096;
+/// Bytes of answers that may lie unread before no more lines are read.
+const UNREAD_MAX: usize = 1 << 20;
+/// The same where all connections together have more than [`UNREAD_ALL`].
+const UNREAD_FEW: usize = 16 << 10;
+/// Bytes of answers of all connections that may lie unread before each has to be content with few.
+const UNREAD_ALL: usize = 64 << 20;
+/// Bytes read in one go at first, and at most.
+const READ_MIN: usize = 2 << 10;
+const READ_MAX: usize = 64 << 10;
+/// What is read and thrown away after the last answer, so that it is not lost by a reset.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The peer closed it, and has its answers.
+    Closed,
+    /// It was broken off by the peer or the network.
+    Broken(String),
+    /// The handler wanted it so.
+    Refused,
+    /// No line came for too long.
+    Idle,
+    /// A line was begun and not ended for too long.
+    HalfLine,
+    /// Answers were not read for too long.
+    Unread,
+    /// The peer speaks TLS, and the port does not.
+    Tls,
+    /// The daemon ends.
+    Shutdown,
+}
+
+/// Serves `stream` until one side has had enough.
+pub async fn run<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    handler: &mut impl Handler,
+    limits: &Limits,
+    permit: &Permit,
+    shutdown: &mut Shutdown,
+) -> End {
+    let (reader, writer) = tokio::io::split(stream);
+    let mut connection = Connection {
+        reader,
+        outbox: Outbox { writer, bytes: Vec::new(), sent: 0, progress: Instant::now(), flushed: true },
+        input: Input::new(limits.line),
+        read_size: READ_MIN,
+        noted: 0,
+    };
+    let end = connection.serve(handler, limits, permit, shutdown).await;
+    handler.end();
+    permit.note_unread(connection.noted, 0);
+    end
+}
+
+struct Connection<S> {
+    reader: ReadHalf<S>,
+    outbox: Outbox<S>,
+    input: Input,
+    read_size: usize,
+    /// Bytes of the outbox that all connections know of.
+    noted: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite> Connection<S> {
+    async fn serve(
+        &mut self,
+        handler: &mut impl Handler,
+        limits: &Limits,
+        permit: &Permit,
+        shutdown: &mut Shutdown,
+    ) -> End {
+        // why no more lines are taken: what is left is to write
+        let mut ending: Option<End> = None;
+        let mut last_line = Instant::now();
+        let mut line_began: Option<Instant> = None;
+        let mut not_before: Option<Instant> = None;
+        let mut first_byte = true;
+        loop {
+            let unread = self.outbox.len();
+            permit.note_unread(self.noted, unread);
+            self.noted = unread;
+            let room = if permit.all().unread() > UNREAD_ALL { UNREAD_FEW } else { UNREAD_MAX };
+            let may_answer = ending.is_none() && unread < room;
+
+            if may_answer && not_before.is_none_or(|time| time <= Instant::now()) {
+                let most = limits.rate.map_or(LINES, |rate| LINES.min(rate as usize).max(1));
+                let frames = self.input.take(most);
+                if !frames.is_empty() {
+                    let lines = frames.len();
+                    self.outbox.expect_more();
+                    if handler.answer(&frames, &mut self.outbox.bytes) == Next::Close {
+                        ending = Some(End::Refused);
+                    }
+                    last_line = Instant::now();
+                    line_began = None;
+                    not_before = permit.pace(lines, limits.rate);
+                    // the others' turn
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            }
+            let waits = not_before.is_some_and(|time| time > Instant::now());
+            let may_read = may_answer && !waits && !self.input.has_ended();
+            if self.outbox.is_done() && (ending.is_some() || (self.input.has_ended() && !waits)) {
+                let end = ending.unwrap_or(End::Closed);
+                self.close(&end).await;
+                return end;
+            }
+            if may_read && self.input.is_partial() {
+                line_began.get_or_insert_with(Instant::now);
+            }
+
+            let deadline = if !self.outbox.is_done() {
+                self.outbox.progress + limits.patience
+            } else if let Some(began) = line_began {
+                began + limits.patience
+            } else {
+                last_line + limits.idle
+            };
+            let wake = match not_before {
+                Some(time) if waits => time.min(deadline),
+                _ => deadline,
+            };
+            tokio::select! {
+                read = self.reader.read_buf(self.input.room(self.read_size)), if may_read => match read {
+                    Ok(0) => self.input.end(),
+                    Ok(length) => {
+                        self.read_size = if length == self.read_size { READ_MAX.min(length * 2) } else { READ_MIN.max(length) };
+                        if std::mem::take(&mut first_byte) && self.input.rest().first() == Some(&TLS_HANDSHAKE) {
+                            self.outbox.push_error("this port does not speak TLS");
+                            ending = Some(End::Tls);
+                        }
+                    }
+                    Err(error) => return End::Broken(error.to_string()),
+                },
+                written = self.outbox.send(), if !self.outbox.is_done() => {
+                    if let Err(error) = written {
+                        return End::Broken(error.to_string());
+                    }
+                }
+                () = sleep_until(wake.into()) => {
+                    if Instant::now() < deadline {
+                        continue; // the pace allows more lines
+                    }
+                    if !self.outbox.is_done() {
+                        return End::Unread;
+                    }
+                    if line_began.is_some() {
+                        let seconds = limits.patience.as_secs();
+                        self.outbox.push_error(&format!("the line was not ended within {seconds} seconds"));
+                        ending = Some(End::HalfLine);
+                    } else {
+                        ending = Some(End::Idle);
+                    }
+                }
+                () = shutdown.requested(), if ending.is_none() => ending = Some(End::Shutdown),
+            }
+        }
+    }
+
+    /// Closes our side first. What the peer still sends is read: a socket that is closed with unread bytes answers
+    /// with a reset, and that takes answers away that are on their way.
+    async fn close(&mut self, end: &End) {
+        if self.outbox.writer.shutdown().await.is_err() || *end == End::Closed {
+            return;
+        }
+        let mut scratch = Vec::with_capacity(READ_MIN);
+        let drain = async {
+            while let Ok(1..) = self.reader.read_buf(&mut scratch).await {
+                scratch.clear();
+            }
+        };
+        // who does not stop in time has had time to read
+        let _ = tokio::time::timeout(LINGER, drain).await;
+    }
+}
+
+/// First byte of a TLS connection: a record of type handshake.
+pub const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Answers on their way to the peer.
+struct Outbox<S> {
+    writer: WriteHalf<S>,
+    bytes: Vec<u8>,
+    sent: usize,
+    /// When the peer last took some.
+    progress: Instant,
+    flushed: bool,
+}
+
+impl<S: AsyncWrite> Outbox<S> {
+    fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    fn is_done(&self) -> bool {
+        self.len() == 0 && self.flushed
+    }
+
+    /// Bytes are about to be appended: the peer's time to read them begins, unless it runs already.
+    fn expect_more(&mut self) {
+        if self.is_done() {
+            self.progress = Instant::now();
+        }
+    }
+
+    fn push_error(&mut self, message: &str) {
+        self.expect_more();
+        Answer::Error(message.to_owned()).render(&mut self.bytes);
+        self.bytes.push(b'\n');
+    }
+
+    /// Sends some of it. Nothing is lost if the future is dropped.
+    async fn send(&mut self) -> std::io::Result<()> {
+        poll_fn(|context| self.poll_send(context)).await
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let mut moved = false;
+        while let Some(rest) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            self.flushed = false;
+            match Pin::new(&mut self.writer).poll_write(context, rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(length)) => {
+                    self.sent += length;
+                    self.progress = Instant::now();
+                    moved = true;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if moved => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        // one that sent a lot gives its memory back
+        self.bytes = Vec::new();
+        self.sent = 0;
+        match Pin::new(&mut self.writer).poll_flush(context) {
+            Poll::Ready(Ok(())) => {
+                self.flushed = true;
+                Poll::Ready(Ok(()))
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A listening socket for both families in the namespace of the calling thread.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{Ipv6V6Only, ReuseAddr};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
+};
+
+/// Connections that may wait to be accepted; the kernel has a limit of its own (`net.core.somaxconn`).
+const BACKLOG: i32 = 1024;
+
+/// Why nobody can connect.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another program has the port.
+    #[error("port {0} is taken in this network namespace; hint: choose another by IPSET_PORT")]
+    Taken(u16),
+    /// Something else.
+    #[error("cannot listen on port {port}")]
+    Socket {
+        /// The port.
+        port: u16,
+        /// Why.
+        source: Errno,
+    },
+}
+
+/// Listens on `port` of all addresses: of IPv6 and IPv4, or of IPv4 where the kernel has no IPv6.
+///
+/// # Errors
+/// [`ListenError`]
+pub fn listen_on(port: u16) -> Result<TcpListener, ListenError> {
+    let failed = |source| match source {
+        Errno::EADDRINUSE => ListenError::Taken(port),
+        source => ListenError::Socket { port, source },
+    };
+    let listener = match open(AddressFamily::Inet6, (Ipv6Addr::UNSPECIFIED, port).into()) {
+        // IPv6 is compiled out, or switched off
+        Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) => {
+            open(AddressFamily::Inet, (Ipv4Addr::UNSPECIFIED, port).into())
+        }
+        other => other,
+    };
+    listener.map_err(failed)
+}
+
+fn open(family: AddressFamily, address: SocketAddr) -> Result<TcpListener, Errno> {
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, ReuseAddr, &true)?;
+    if family == AddressFamily::Inet6 {
+        // whatever net.ipv6.bindv6only says
+        setsockopt(&socket, Ipv6V6Only, &false)?;
+    }
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(socket.into())
+}
