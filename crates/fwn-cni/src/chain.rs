@@ -13,8 +13,9 @@ use crate::cache::Cache;
 use crate::error::{CniError, ErrorCode};
 use crate::exec::{Executor, PluginCall};
 use crate::invocation::{Attachment, Command, check_container_id, check_ifname, check_network_name};
-use crate::network_list::{ListError, NetworkList, PluginConf};
-use crate::object::{Object, json_raw};
+use crate::network_list::{NetworkList, PluginConf};
+use crate::object::json_text;
+use crate::request::Request;
 use crate::result::pass_on;
 use crate::version::SpecVersion;
 
@@ -69,14 +70,7 @@ impl Chain<'_> {
         prev: Option<Box<RawValue>>,
     ) -> Result<Box<RawValue>, CniError> {
         check_names(list, rt)?;
-        self.add_all(list, rt, prev).map_err(|error| match self.del(list, rt) {
-            Ok(()) => error,
-            Err(undo) => {
-                let details = error.details.iter().cloned().chain([format!("undoing it failed too: {undo}")]);
-                let details = details.collect::<Vec<_>>().join("; ");
-                error.with_details(details)
-            }
-        })
+        self.add_all(list, rt, prev).map_err(|error| error.undone(self.del(list, rt)))
     }
 
     /// DEL by every plugin in reverse, with the kept result (from 0.4.0). Goes on after errors; the kept result is
@@ -249,33 +243,23 @@ struct Additions<'a> {
     valid: Option<&'a [Attachment]>,
 }
 
-/// The configuration as the plugin gets it: its own, with the order of keys and all values as written; without what a
-/// runtime may not hand on; with name, version and what the command brings.
+/// The configuration as the plugin gets it.
 fn request(list: &NetworkList, plugin: &PluginConf, additions: &Additions<'_>) -> Result<String, CniError> {
-    let mut object = Object::parse(&plugin.text).map_err(ListError::from)?;
-    object.remove(|key| key == "capabilities" || key == "prevResult" || key.starts_with("cni.dev/"));
-    let (name, version) = (json_raw(&list.name), json_raw(list.version.as_str()));
-    object.set_first("name", &name);
-    object.set_first("cniVersion", &version);
     let capabilities: Map<String, Value> = plugin
         .capabilities
         .iter()
         .filter_map(|name| Some((name.clone(), additions.rt?.capability_args.get(name)?.clone())))
         .collect();
-    let runtime_config = json_raw(&capabilities);
-    if !capabilities.is_empty() {
-        object.set_last("runtimeConfig", &runtime_config);
-    }
-    if let Some(prev) = additions.prev {
-        object.set_last("prevResult", prev);
-    }
-    let valid = additions.valid.map(json_raw);
-    if let Some(valid) = &valid {
-        // libcni tells it under both names, since its own first release with GC read the wrong one
-        object.set_last("cni.dev/valid-attachments", valid);
-        object.set_last("cni.dev/attachments", valid);
-    }
-    Ok(object.render())
+    let runtime_config = (!capabilities.is_empty()).then(|| json_text(&capabilities));
+    let request = Request {
+        name: &list.name,
+        version: list.version,
+        args: None,
+        runtime_config: runtime_config.as_deref(),
+        prev_result: additions.prev,
+        valid: additions.valid,
+    };
+    request.render(&plugin.text)
 }
 
 /// What a plugin printed, in the version of the list.

@@ -94,6 +94,15 @@ impl CniError {
         Self { msg: format!("{prefix}: {}", self.msg), ..self }
     }
 
+    /// The same after what was done had to be undone: what failed then is added to the details.
+    #[must_use]
+    pub fn undone(self, undo: Result<(), Self>) -> Self {
+        let Err(undo) = undo else { return self };
+        let details = self.details.iter().cloned().chain([format!("undoing it failed too: {undo}")]);
+        let details = details.collect::<Vec<_>>().join("; ");
+        self.with_details(details)
+    }
+
     /// The error JSON of the specification, one line without a line end.
     pub fn to_json(&self, version: SpecVersion) -> String {
         #[derive(Serialize)]

@@ -13,6 +13,7 @@ pub mod invocation;
 pub mod network_list;
 mod object;
 pub mod plugin;
+mod request;
 pub mod result;
 pub mod version;
 
