@@ -256,6 +256,21 @@ impl NetworkConf {
             .map_err(|error| undecodable("`ipam` of the network configuration is not an object", &error))?;
         Ok(object.string("type")?.filter(|name| !name.is_empty()))
     }
+
+    /// `delegate`: the configurations of plugins to be run by this one, in order; one that is no list is the only one.
+    ///
+    /// # Errors
+    /// Code 6: it is neither an object nor a list of them.
+    pub fn delegates(&self) -> Result<Vec<Box<RawValue>>, CniError> {
+        let object = Object::parse(&self.text)
+            .map_err(|error| undecodable("network configuration is not a JSON object", &error))?;
+        let Some(delegate) = object.get("delegate") else { return Ok(Vec::new()) };
+        if Object::parse(delegate.get()).is_ok() {
+            return Ok(vec![delegate.to_owned()]);
+        }
+        let list = object.read::<Vec<Box<RawValue>>>("delegate", "a plugin or a list of plugins")?;
+        Ok(list.unwrap_or_default())
+    }
 }
 
 /// The `cniVersion` of standard input, if that much of it can be read.

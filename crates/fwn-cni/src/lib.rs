@@ -7,6 +7,7 @@
 
 mod cache;
 pub mod chain;
+pub mod delegation;
 pub mod error;
 pub mod exec;
 pub mod invocation;
@@ -18,6 +19,7 @@ pub mod result;
 pub mod version;
 
 pub use chain::{Chain, RuntimeConf};
+pub use delegation::{Delegated, Delegates};
 pub use error::{CniError, ErrorCode};
 pub use exec::{ExecError, Executor, PluginCall, ProcessExecutor};
 pub use invocation::{Attachment, Command, Invocation, NetworkConf};

@@ -106,6 +106,22 @@ impl<'a> Object<'a> {
     }
 }
 
+/// What two texts say together: of two objects the members of both, a member of both merged in turn; of all else the
+/// `first`.
+pub(crate) fn merge(first: &str, second: &str) -> String {
+    let (Ok(first_object), Ok(second)) = (Object::parse(first), Object::parse(second)) else {
+        return first.to_owned();
+    };
+    let member = |key: &str, value: &str| format!("{}:{value}", json_text(key));
+    let of_first = first_object.members.iter().map(|(key, raw)| match second.raw(key) {
+        Some(other) => member(key, &merge(raw.get(), other.get())),
+        None => member(key, raw.get()),
+    });
+    let of_second = second.members.iter().filter(|(key, _)| first_object.raw(key).is_none());
+    let members: Vec<String> = of_first.chain(of_second.map(|(key, raw)| member(key, raw.get()))).collect();
+    format!("{{{}}}", members.join(","))
+}
+
 /// JSON text of a value.
 pub(crate) fn json_text<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("keys are strings, so it is JSON")
@@ -164,6 +180,23 @@ mod tests {
         object.set_last("y", &one);
         object.remove(|key| key == "a");
         assert_eq!(object.render(), r#"{"z":2,"b":"one","c":2,"y":"one"}"#);
+    }
+
+    #[test]
+    fn of_two_objects_the_first_has_the_last_word() {
+        for (first, second, merged) in [
+            (
+                r#"{"a":1.0,"c":{"x":1}}"#,
+                r#"{"b":[ 2 ],"c":{"x":2,"y":2},"a":3}"#,
+                r#"{"a":1.0,"c":{"x":1,"y":2},"b":[ 2 ]}"#,
+            ),
+            ("{}", r#"{"a":null}"#, r#"{"a":null}"#),
+            (r#"{"a":[1]}"#, r#"{"a":[2]}"#, r#"{"a":[1]}"#),
+            ("1", r#"{"a":2}"#, "1"),
+            (r#"{"a":2}"#, "no JSON", r#"{"a":2}"#),
+        ] {
+            assert_eq!(merge(first, second), merged);
+        }
     }
 
     #[test]

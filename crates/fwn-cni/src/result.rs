@@ -273,6 +273,23 @@ pub fn pass_on(prev: &RawValue, from: SpecVersion, to: SpecVersion) -> Result<St
     Ok(with_version(text, &object, to))
 }
 
+/// What a plugin printed, as one JSON value.
+///
+/// # Errors
+/// Code 6: it is none.
+pub(crate) fn raw_result(printed: &str) -> Result<Box<RawValue>, CniError> {
+    RawValue::from_string(printed.to_owned()).map_err(|error| unreadable(&error))
+}
+
+/// The same result, naming its version, which is `assumed` where it names none.
+///
+/// # Errors
+/// As [`pass_on`].
+pub(crate) fn complete(result: &RawValue, assumed: SpecVersion) -> Result<String, CniError> {
+    let stated = if result.get() == "null" { None } else { stated_version(&parse_object(result.get())?)? };
+    pass_on(result, assumed, stated.unwrap_or(assumed))
+}
+
 /// `text`, which `object` was read from, with the value of `cniVersion` put in or replaced.
 fn with_version(text: &str, object: &Object<'_>, version: SpecVersion) -> String {
     let version = json_text(version.as_str());
