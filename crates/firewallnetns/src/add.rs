@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use fwn_cni::delegation::{Delegated, Delegates};
 use fwn_cni::error::CniError;
 use fwn_cni::invocation::Invocation;
-use fwn_cni::result::chained_result;
+use fwn_cni::result::{AddResult, chained_result};
 use fwn_kernel::firewall::apply::{ApplyRequest, Connection, apply};
 use fwn_kernel::firewall::record::{Record, RecordedNetns};
-use fwn_kernel::netns::available_families;
+use fwn_kernel::netns::{TargetNetns, available_families};
 use fwn_plan::decide::{Facts, decide};
 use fwn_plan::netfilter::Family;
 use fwn_plan::plan::Plan;
+use fwn_plan::resolve::Addresses;
 use fwn_plan::ruleset::RuleSet;
 
+use crate::ahead::look_ahead;
 use crate::call::Call;
 use crate::failure::{Failure, unresolved};
 use crate::gather::gather;
@@ -25,13 +28,71 @@ use crate::state::{State, StateRef};
 /// Anything; the namespace then holds what it held before.
 pub(crate) fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Result<String, CniError> {
     let call = Call::new(invocation)?;
-    let output = chained_result(&invocation.conf)?;
+    if call.settings.conf.delegates.is_empty() {
+        return add_chained(&call, environment);
+    }
+    match call.delegates()? {
+        Some(delegates) => add_delegating(&call, &delegates, environment),
+        None => add_chained(&call, environment),
+    }
+}
+
+/// After a plugin that made the interface.
+fn add_chained(call: &Call<'_>, environment: Vec<(String, String)>) -> Result<String, CniError> {
+    let output = chained_result(&call.invocation.conf)?;
     let result = call.previous_result()?;
     // the host guard comes before anything that costs or could be waited for
+    let (target, connection) = call.open_netns()?;
+    let before = Before { result: result.as_ref(), delegated: None, hosts: Addresses::new() };
+    put_in_force(call, &target, connection, before, environment)?;
+    Ok(output)
+}
+
+/// Where we have the interface made ourselves.
+fn add_delegating(
+    call: &Call<'_>,
+    delegates: &Delegates<'_>,
+    environment: Vec<(String, String)>,
+) -> Result<String, CniError> {
+    call.check_delegating()?;
     let (target, mut connection) = call.open_netns()?;
-    let ruleset = gather(&call, result.as_ref(), environment)?;
-    let hosts = resolve(&ruleset.host_names(), &call.settings.resolver)
-        .map_err(|error| unresolved(&ruleset, error))?;
+    call.refuse_twice(&target)?;
+    let hosts = look_ahead(call, environment.clone(), &mut connection)?;
+    delegates.locate()?;
+    let made = delegates.add()?;
+    let conf = &call.invocation.conf;
+    let finish = || {
+        let result = made.result()?;
+        let output = made.result_in(conf.version)?;
+        let before = Before { result: Some(&result), delegated: Some(&made), hosts };
+        put_in_force(call, &target, connection, before, environment)?;
+        Ok(output)
+    };
+    finish().map_err(|error: CniError| error.undone(delegates.del(Some(&made), conf)))
+}
+
+/// What was there before our own work.
+struct Before<'a> {
+    /// Result of the plugins that ran.
+    result: Option<&'a AddResult>,
+    /// What of it is ours to undo.
+    delegated: Option<&'a Delegated>,
+    /// Names that are resolved already.
+    hosts: Addresses,
+}
+
+fn put_in_force(
+    call: &Call<'_>,
+    target: &TargetNetns,
+    mut connection: Connection,
+    before: Before<'_>,
+    environment: Vec<(String, String)>,
+) -> Result<(), CniError> {
+    let ruleset = gather(call, before.result, environment)?;
+    let mut hosts = before.hosts;
+    let mut names = ruleset.host_names();
+    names.retain(|name| !hosts.contains_key(name));
+    hosts.extend(resolve(&names, &call.settings.resolver).map_err(|error| unresolved(&ruleset, error))?);
 
     let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
     let sets = foreign_sets(&ruleset, &mut connection)?;
@@ -53,23 +114,24 @@ pub(crate) fn add(invocation: &Invocation, environment: Vec<(String, String)>) -
         siblings: &siblings.into_iter().map(|state| state.record).collect::<Vec<_>>(),
     };
     let mut journal = |record: &Record| {
-        let state = StateRef { netns_path: target.path(), persist: &call.persist, record };
+        let delegated = before.delegated;
+        let state = StateRef { netns_path: target.path(), persist: &call.persist, record, delegated };
         call.states.write(&state).map_err(std::io::Error::other)
     };
     let applied = apply(connection, &request, &mut journal);
     if let Err(error) = applied {
         if !error.is_in_force() {
-            put_back_state(&call, &netns, previous.as_ref());
+            put_back_state(call, &netns, previous.as_ref());
         }
         return Err(Failure::Apply(error).into());
     }
     let rules: usize = plan.tables.iter().map(|half| half.rules.len()).sum();
     log::info!("{} sets and {rules} rules are in force", plan.sets.len());
-    Ok(output)
+    Ok(())
 }
 
 /// Families of the sets that rules use without any section making them.
-fn foreign_sets(
+pub(crate) fn foreign_sets(
     ruleset: &RuleSet,
     connection: &mut Connection,
 ) -> Result<BTreeMap<String, Option<Family>>, CniError> {

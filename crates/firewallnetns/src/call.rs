@@ -1,6 +1,7 @@
 //! One call of the plugin: what every command begins with.
 
 use fwn_cni::error::CniError;
+use fwn_cni::exec::ProcessExecutor;
 use fwn_cni::invocation::Invocation;
 use fwn_cni::result::AddResult;
 use fwn_kernel::firewall::apply::Connection;
@@ -34,6 +35,8 @@ pub(crate) struct Call<'a> {
     pub persist: PersistDir,
     /// The host's names for numbers.
     pub databases: HostDatabases,
+    /// What runs delegates.
+    pub executor: ProcessExecutor,
 }
 
 impl<'a> Call<'a> {
@@ -68,15 +71,9 @@ impl<'a> Call<'a> {
         let states = StateDir::new(&settings.state_dir);
         let persist =
             PersistDir::new(&settings.persist_dir, &attachment.network, &container_name(invocation));
-        Self {
-            invocation,
-            settings,
-            given: Vec::new(),
-            attachment,
-            states,
-            persist,
-            databases: HostDatabases::new(ETC),
-        }
+        let executor = ProcessExecutor::new().with_time_limit(settings.delegate_timeout);
+        let databases = HostDatabases::new(ETC);
+        Self { invocation, settings, given: Vec::new(), attachment, states, persist, databases, executor }
     }
 
     /// As [`Call::new`], for commands that must clean up also where the configuration has become unreadable: then
@@ -102,6 +99,7 @@ impl<'a> Call<'a> {
             states: self.states.clone(),
             persist,
             databases: HostDatabases::new(ETC),
+            executor: self.executor.clone(),
         }
     }
 

@@ -12,10 +12,13 @@ use crate::failure::Failure;
 /// Compares what is in force with what ADD made.
 ///
 /// # Errors
-/// Code 101 with a line for everything that is missing, changed or in the way.
+/// Code 101 with a line for everything that is missing, changed or in the way. A delegate's own.
 pub(crate) fn check(invocation: &Invocation) -> Result<(), CniError> {
     let call = Call::new(invocation)?;
     let (target, mut connection) = call.open_netns()?;
+    if let Some(delegates) = call.delegates()? {
+        delegates.check(&invocation.conf)?;
+    }
     let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
     let netns = RecordedNetns::from(target.id());
     let Some(state) = call.states.read(&call.attachment, &netns).map_err(Failure::State)? else {

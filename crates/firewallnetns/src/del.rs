@@ -10,7 +10,7 @@ use fwn_kernel::netns::{NetnsError, TargetNetns};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::gather::gather_partly;
-use crate::state::State;
+use crate::state::{State, StateRef};
 
 /// Removes the firewall of an attachment. `environment` is the plugin's own.
 ///
@@ -18,24 +18,31 @@ use crate::state::State;
 /// The namespace is the host's, or what is in it could not be taken out.
 pub(crate) fn del(invocation: &Invocation, environment: Vec<(String, String)>) -> Result<(), CniError> {
     let call = Call::lenient(invocation);
-    let netns = invocation.netns.as_deref().map(Connection::open);
-    match netns {
-        None => Ok(call.states.remove_everywhere(&call.attachment, |_| false).map_err(Failure::State)?),
+    match invocation.netns.as_deref().map(Connection::open) {
+        None => forget(&call, |_| false),
         Some(Err(ApplyError::Netns(NetnsError::Missing(path)))) => {
             log::debug!("the namespace is gone, and its firewall with it");
-            let elsewhere = |state: &State| state.netns_path != path && is_there(state);
-            Ok(call.states.remove_everywhere(&call.attachment, elsewhere).map_err(Failure::State)?)
+            forget(&call, |state| state.netns_path != path && is_there(state))
         }
         Some(Err(error)) => Err(Failure::Apply(error).into()),
-        Some(Ok((target, connection))) => Ok(take_out(&call, &target, connection, environment)?),
+        Some(Ok((target, connection))) => take_out(&call, &target, connection, environment),
     }
 }
 
 /// Whether the namespace of a state is still where it was: a late DEL for one that is gone must not forget what a
-/// later ADD of the same attachment put in force in another.
+/// later ADD of the same attachment put in force in another, nor give its addresses back.
 fn is_there(state: &State) -> bool {
     TargetNetns::open(&state.netns_path)
         .is_ok_and(|target| RecordedNetns::from(target.id()) == state.record.netns)
+}
+
+/// Without a namespace: what delegates hold outside of it is given back, and all states but those to `keep` go.
+fn forget(call: &Call<'_>, keep: impl Fn(&State) -> bool) -> Result<(), CniError> {
+    let states = call.states.everywhere(&call.attachment).map_err(Failure::State)?;
+    if !states.iter().any(&keep) {
+        call.undelegate(states.first())?;
+    }
+    Ok(call.states.remove_everywhere(&call.attachment, keep).map_err(Failure::State)?)
 }
 
 fn take_out(
@@ -43,8 +50,8 @@ fn take_out(
     target: &TargetNetns,
     connection: Connection,
     environment: Vec<(String, String)>,
-) -> Result<(), Failure> {
-    let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
+) -> Result<(), CniError> {
+    let lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
     let netns = RecordedNetns::from(target.id());
     call.states.sweep(&netns).map_err(Failure::State)?;
     // a damaged state file is as good as none: the marks in the kernel tell the rest
@@ -56,8 +63,21 @@ fn take_out(
         Some(_) => Vec::new(),
         None => configured_sets(call, environment),
     };
-    take_out_of(call, target, connection, state.as_ref(), &configured)?;
-    call.states.remove(&call.attachment, &netns).map_err(Failure::State)
+    let taken = take_out_of(call, target, connection, state.as_ref(), &configured);
+    if taken.is_ok()
+        && let Some(state @ State { delegated: Some(_), .. }) = &state
+    {
+        // should a delegate fail, another DEL will find all that it needs
+        let record = Record::empty(&call.attachment, netns);
+        call.states.write(&StateRef { record: &record, ..state.into() }).map_err(Failure::State)?;
+    }
+    // delegates may take their time, and may be of our kind
+    drop(lock);
+    let errors = [taken.err().map(CniError::from), call.undelegate(state.as_ref()).err()];
+    match CniError::join(errors.into_iter().flatten().collect()) {
+        Some(error) => Err(error),
+        None => Ok(call.states.remove(&call.attachment, &netns).map_err(Failure::State)?),
+    }
 }
 
 /// Takes the firewall of the call's attachment out of a namespace that is locked.

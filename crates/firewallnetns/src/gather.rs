@@ -16,6 +16,7 @@ use fwn_plan::origin::Source;
 use fwn_plan::problem::{Problem, Problems};
 use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput, Services, expand_text};
 
+use crate::ahead::{waits, without_waiting};
 use crate::call::Call;
 use crate::data_dir::{DataDir, DataError, read_path};
 use crate::failure::{Failure, with_causes};
@@ -39,7 +40,28 @@ pub(crate) fn gather(
     result: Option<&AddResult>,
     environment: Vec<(String, String)>,
 ) -> Result<RuleSet, Failure> {
-    let (ruleset, mut problems) = gather_partly(call, result, environment)?;
+    let (ruleset, problems) = gather_partly(call, result, environment)?;
+    without_problems(call, ruleset, problems)
+}
+
+/// The same before delegates have run, without what waits for their result. `None` where so much waits that the rest
+/// cannot be judged by itself.
+///
+/// # Errors
+/// As [`gather`].
+pub(crate) fn gather_first(
+    call: &Call<'_>,
+    environment: Vec<(String, String)>,
+) -> Result<Option<RuleSet>, Failure> {
+    let (inputs, problems) = read_inputs(call, When::First, environment);
+    if !inputs.whole {
+        return problems.finish(None).map_err(Failure::Configuration);
+    }
+    let (ruleset, problems) = build(call, inputs, problems)?;
+    without_problems(call, ruleset, problems).map(Some)
+}
+
+fn without_problems(call: &Call<'_>, ruleset: RuleSet, mut problems: Problems) -> Result<RuleSet, Failure> {
     if !problems.0.is_empty() {
         problems.extend(refusals(ruleset, call));
         return Err(Failure::Configuration(problems));
@@ -56,6 +78,29 @@ pub(crate) fn gather_partly(
     result: Option<&AddResult>,
     environment: Vec<(String, String)>,
 ) -> Result<(RuleSet, Problems), Failure> {
+    let (inputs, problems) = read_inputs(call, When::After(result), environment);
+    build(call, inputs, problems)
+}
+
+/// When it is read.
+#[derive(Clone, Copy)]
+enum When<'a> {
+    /// Before delegates have run.
+    First,
+    /// After the plugins before us, with their result.
+    After(Option<&'a AddResult>),
+}
+
+/// What a rule set is made of.
+struct Inputs {
+    variables: Variables,
+    sections: Vec<SectionInput>,
+    repetitions: Repetitions,
+    /// Whether nothing is left out that another part could name.
+    whole: bool,
+}
+
+fn read_inputs(call: &Call<'_>, when: When<'_>, environment: Vec<(String, String)>) -> (Inputs, Problems) {
     let conf = &call.settings.conf;
     let mut problems = Problems::default();
     let mut data_dir = LazyDataDir { settings: &call.settings, open: None };
@@ -70,22 +115,43 @@ pub(crate) fn gather_partly(
     for file in &conf.var_files {
         all.layer(problems.collect(read_variables(file, &all, &mut data_dir)).unwrap_or_default());
     }
+    let result = match when {
+        When::First => None,
+        When::After(result) => result,
+    };
     all.layer(variables::derived(call.invocation, &port_mappings, result));
 
+    let mut whole = true;
+    let mut known = |section: Section| match when {
+        When::First => {
+            let (section, stands) = without_waiting(section);
+            whole &= stands;
+            section
+        }
+        When::After(_) => section,
+    };
+    let (now, later): (Vec<&Text>, Vec<&Text>) =
+        conf.fw_files.iter().partition(|name| matches!(when, When::After(_)) || !waits(name));
     let mut sections = Vec::new();
-    for name in &conf.fw_files {
-        let section = read_section(name, &all, &mut data_dir);
+    for name in now {
+        let section = read_section(name, &all, &mut data_dir).map(&mut known);
         sections
             .extend(problems.collect(section.and_then(|section| with_files(section, &all, &mut data_dir))));
     }
     for section in call.given.clone() {
-        sections.extend(problems.collect(with_files(section, &all, &mut data_dir)));
+        sections.extend(problems.collect(with_files(known(section), &all, &mut data_dir)));
     }
-    sections.extend(problems.collect(with_files(conf.section.clone(), &all, &mut data_dir)));
+    sections.extend(problems.collect(with_files(known(conf.section.clone()), &all, &mut data_dir)));
 
     let repetitions =
         Repetitions { port_mappings, ips: variables::addresses(result, &call.attachment.interface) };
-    let (mut ruleset, more) = RuleSet::build_partly(&sections, &all, &repetitions, &call.databases);
+    let whole = whole && later.is_empty();
+    (Inputs { variables: all, sections, repetitions, whole }, problems)
+}
+
+fn build(call: &Call<'_>, inputs: Inputs, mut problems: Problems) -> Result<(RuleSet, Problems), Failure> {
+    let Inputs { variables, sections, repetitions, .. } = inputs;
+    let (mut ruleset, more) = RuleSet::build_partly(&sections, &variables, &repetitions, &call.databases);
     problems.extend(more);
     for set in ruleset.sets.iter_mut().filter(|set| set.persist()) {
         if let Some(saved) = call.persist.load(set.name()).map_err(Failure::Persist)? {
@@ -95,8 +161,8 @@ pub(crate) fn gather_partly(
     Ok((ruleset, problems))
 }
 
-/// What the engine refuses of a rule set that is wrong elsewhere already, so that all bad rules are named in one go.
-/// Rules for which names would have to be resolved are left for the next time.
+/// What the engine refuses of a rule set: of one that is wrong elsewhere already, so that all bad rules are named in one
+/// go; of one whose delegates have not run yet. Rules for which names would have to be resolved are left for the next time.
 pub(crate) fn refusals(mut ruleset: RuleSet, call: &Call<'_>) -> Problems {
     ruleset.rules.retain(|rule| rule.parsed.host_names().next().is_none());
     ruleset.sets.clear();

@@ -1,8 +1,9 @@
 //! GC: removes what belongs to no valid attachment of this network: firewalls of namespaces that are still there, and
-//! the state files of those that are not.
+//! the state files of those that are not. Delegates of what is removed get a DEL, and then GC.
 
 use fwn_cni::error::{CniError, ErrorCode};
-use fwn_cni::invocation::Invocation;
+use fwn_cni::exec::PluginCall;
+use fwn_cni::invocation::{Command, Invocation};
 use fwn_kernel::firewall::apply::{ApplyError, Connection};
 use fwn_kernel::firewall::record::RecordedNetns;
 use fwn_plan::plan::Attachment;
@@ -39,23 +40,41 @@ pub(crate) fn gc(invocation: &Invocation) -> Result<(), CniError> {
             continue;
         }
         let of_attachment = call.about(attachment);
-        if let Err(failure) = collect(&of_attachment, &state) {
-            errors.push(CniError::from(failure).within(&of_attachment.attachment.to_string()));
+        if let Err(error) = collect(&of_attachment, &state) {
+            errors.push(error.within(&of_attachment.attachment.to_string()));
         }
+    }
+    match call.delegates() {
+        Ok(Some(delegates)) => errors.extend(delegates.gc().err()),
+        Ok(None) => {}
+        Err(error) => errors.push(error),
     }
     CniError::join(errors).map_or(Ok(()), Err)
 }
 
-fn collect(call: &Call<'_>, state: &State) -> Result<(), Failure> {
+fn collect(call: &Call<'_>, state: &State) -> Result<(), CniError> {
+    let mut netns = None;
     match Connection::open(&state.netns_path) {
         // the path may name another namespace by now, or the host's
         Ok((target, connection)) if RecordedNetns::from(target.id()) == state.record.netns => {
             let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
             take_out_of(call, &target, connection, Some(state), &[])?;
+            netns = Some(state.netns_path.clone());
         }
         Ok(_) => {}
         Err(ApplyError::Netns(error)) if error.is_other() => {}
-        Err(error) => return Err(Failure::Apply(error)),
+        Err(error) => return Err(Failure::Apply(error).into()),
     }
-    call.states.remove(&call.attachment, &state.record.netns).map_err(Failure::State)
+    if let Some(made) = &state.delegated {
+        let of_del = PluginCall {
+            command: Command::Del,
+            container_id: call.attachment.container.clone(),
+            netns,
+            ifname: call.attachment.interface.clone(),
+            args: String::new(),
+            path: call.invocation.path.clone(),
+        };
+        call.undo(made, of_del)?;
+    }
+    Ok(call.states.remove(&call.attachment, &state.record.netns).map_err(Failure::State)?)
 }

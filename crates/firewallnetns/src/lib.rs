@@ -7,12 +7,14 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 
 mod add;
+mod ahead;
 mod call;
 mod check;
 mod cli;
 mod data_dir;
 pub mod databases;
 mod del;
+mod delegate;
 mod failure;
 mod gather;
 mod gc;

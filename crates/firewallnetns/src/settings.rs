@@ -18,6 +18,8 @@ const DATA_DIR: &str = "/etc/cni/firewallnetns";
 const STATE_DIR: &str = "/run/firewallnetns";
 /// Saved sets outlive it.
 const PERSIST_DIR: &str = "/var/lib/firewallnetns";
+/// How long one call of a delegate may take: longer than asking a DHCP server, shorter than runtimes wait.
+const DELEGATE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a call works with.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct Settings {
     pub engine: Engine,
     /// How names are resolved.
     pub resolver: ResolverConf,
+    /// How long one call of a delegate may take.
+    pub delegate_timeout: Duration,
 }
 
 impl Settings {
@@ -79,7 +83,18 @@ impl Settings {
             resolver.timeout = Duration::from_secs(seconds.into());
         }
         let engine = conf.engine.unwrap_or_default();
-        problems.finish(Self { source, conf, data_dir, state_dir, persist_dir, engine, resolver })
+        let seconds = conf.delegate_timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        let delegate_timeout = seconds.unwrap_or(DELEGATE_TIMEOUT);
+        problems.finish(Self {
+            source,
+            conf,
+            data_dir,
+            state_dir,
+            persist_dir,
+            engine,
+            resolver,
+            delegate_timeout,
+        })
     }
 
     /// No more than the folders, from a configuration in which something is wrong: those that can be made out, else
@@ -99,6 +114,7 @@ impl Settings {
             persist_dir: folder("persistDir", PERSIST_DIR),
             engine: Engine::default(),
             resolver: ResolverConf::default(),
+            delegate_timeout: DELEGATE_TIMEOUT,
         }
     }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use fwn_cni::delegation::Delegated;
 use fwn_kernel::firewall::owner::OwnerId;
 use fwn_kernel::firewall::record::{Record, RecordedNetns};
 use fwn_plan::plan::Attachment;
@@ -27,6 +28,9 @@ pub(crate) struct State {
     pub persist: PersistDir,
     /// What was made.
     pub record: Record,
+    /// What delegates made before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegated: Option<Delegated>,
 }
 
 /// A [`State`] to write, its parts borrowed: with many rules a record is large.
@@ -38,11 +42,15 @@ pub(crate) struct StateRef<'a> {
     pub persist: &'a PersistDir,
     /// See [`State::record`].
     pub record: &'a Record,
+    /// See [`State::delegated`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegated: Option<&'a Delegated>,
 }
 
 impl<'a> From<&'a State> for StateRef<'a> {
     fn from(state: &'a State) -> Self {
-        Self { netns_path: &state.netns_path, persist: &state.persist, record: &state.record }
+        let State { netns_path, persist, record, delegated } = state;
+        Self { netns_path, persist, record, delegated: delegated.as_ref() }
     }
 }
 
@@ -259,6 +267,15 @@ impl StateDir {
         Ok(())
     }
 
+    /// The states of an attachment, in whatever namespace; those that cannot be read are left out.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub(crate) fn everywhere(&self, attachment: &Attachment) -> Result<Vec<State>, StateError> {
+        let paths = self.folders()?.into_iter().map(|folder| folder.join(file_name(attachment)));
+        Ok(paths.filter_map(|path| self.read_file(&path).ok().flatten()).collect())
+    }
+
     /// Removes every state of an attachment, in whatever namespace it was, but those to `keep`.
     ///
     /// # Errors
@@ -367,6 +384,7 @@ mod tests {
             netns_path: "/run/netns/none".into(),
             persist: PersistDir::new(Path::new("/none"), "net", container),
             record: Record::empty(&attachment, netns),
+            delegated: None,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::gather::check_files;
 /// Looks whether an ADD of this network could succeed.
 ///
 /// # Errors
-/// Code 50 with everything that stands in its way.
+/// Code 50 with everything that stands in its way; a delegate's own.
 pub(crate) fn status(invocation: &Invocation) -> Result<(), CniError> {
     let call = Call::new(invocation)?;
     let mut lines = Vec::new();
@@ -31,5 +31,15 @@ pub(crate) fn status(invocation: &Invocation) -> Result<(), CniError> {
     if let Err(problems) = check_files(&call) {
         lines.push(problems.to_string());
     }
-    if lines.is_empty() { Ok(()) } else { Err(CniError::new(ErrorCode::NotAvailable, lines.join("\n"))) }
+    let mut errors = Vec::new();
+    if let Some(delegates) = call.delegates()? {
+        match delegates.locate() {
+            Ok(()) => errors.extend(delegates.status().err()),
+            Err(error) => lines.push(error.to_string()),
+        }
+    }
+    if !lines.is_empty() {
+        errors.insert(0, CniError::new(ErrorCode::NotAvailable, lines.join("\n")));
+    }
+    CniError::join(errors).map_or(Ok(()), Err)
 }

@@ -4,12 +4,15 @@
 use std::net::IpAddr;
 
 use fwn_cni::invocation::Invocation;
-use fwn_cni::result::{AddResult, Interface, addresses as addresses_of};
+use fwn_cni::result::{AddResult, Cidr, Interface, addresses as addresses_of};
 use fwn_plan::ruleset::PortMapping;
 use serde_json::Value;
 
 /// The protocols that have ports. A tenant may write one: `all` would open everything where a rule has no port.
 const PROTOCOLS: [&str; 5] = ["tcp", "udp", "sctp", "dccp", "udplite"];
+
+/// Where in `args` the labels of a Mesos task are.
+const MESOS_LABELS: &str = "/org.apache.mesos/network_info/labels";
 
 /// What the runtime said of this attachment, as variables.
 pub(crate) fn derived(
@@ -28,7 +31,7 @@ pub(crate) fn derived(
     for (key, value) in &invocation.args {
         push(&mut variables, "ARG_", key, Some(value.clone()));
     }
-    for pointer in ["/cni/labels", "/org.apache.mesos/network_info/labels"] {
+    for pointer in ["/cni/labels", MESOS_LABELS] {
         if let Some(labels) = args.and_then(|args| args.pointer(pointer)) {
             push_labels(&mut variables, labels);
         }
@@ -93,6 +96,29 @@ pub(crate) fn port_mappings(invocation: &Invocation) -> Result<Vec<PortMapping>,
 fn member<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {
     let found = object.as_object()?.iter().find(|(known, _)| known.eq_ignore_ascii_case(key));
     found.map(|(_, value)| value)
+}
+
+/// What a Mesos task asks for by the label `CNI_ARGS`, `IP=ADDRESS,ADDRESS`: it has no other way to give `CNI_ARGS`.
+///
+/// # Errors
+/// One of them is no address, in words.
+pub(crate) fn requested_addresses(invocation: &Invocation) -> Result<Vec<String>, String> {
+    let labels = invocation.conf.args.as_ref().and_then(|args| args.pointer(MESOS_LABELS));
+    let mut variables = Vec::new();
+    if let Some(labels) = labels {
+        push_labels(&mut variables, labels);
+    }
+    let label = variables.into_iter().find(|(name, _)| name == "LABEL_CNI_ARGS");
+    let (_, value) = label.unwrap_or_default();
+    let ip = value.split(';').find_map(|pair| pair.trim().strip_prefix("IP="));
+    let addresses = ip.into_iter().flat_map(|list| list.split(',')).map(str::trim);
+    addresses
+        .map(|address| {
+            let plain = address.parse::<IpAddr>().is_ok() || address.parse::<Cidr>().is_ok();
+            let message = "`IP` in the label `CNI_ARGS` is not an address, nor a list of them with commas";
+            if plain { Ok(address.to_owned()) } else { Err(message.to_owned()) }
+        })
+        .collect()
 }
 
 /// A list of `{key, value}`, an object with such a list under `labels` (Mesos), or a plain object.

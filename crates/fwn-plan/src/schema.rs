@@ -112,6 +112,11 @@ fn shape(shape: Shape) -> Map<String, Value> {
             "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" },
             "additionalProperties": { "type": ["string", "number"] },
         }),
+        Shape::Plugins => {
+            let name = json!({ "type": "string", "pattern": "^(?!\\.{1,2}$)[^/]+$" });
+            let plugin = json!({ "type": "object", "properties": { "type": name }, "required": ["type"] });
+            json!({ "anyOf": [plugin, { "type": "array", "minItems": 1, "items": plugin }] })
+        }
     };
     let Value::Object(schema) = schema else { return Map::new() };
     schema

@@ -24,6 +24,10 @@ fn variants(shape: Shape) -> Vec<(Value, bool)> {
         Shape::List(_) => vec![json!([])],
         Shape::Object(keys) => vec![least(*keys)],
         Shape::Variables => vec![json!({}), json!({ "A": "x", "_b1": 1 })],
+        Shape::Plugins => {
+            let plugin = json!({ "type": "a..b", "theirs": [{ "type": 1 }] });
+            vec![plugin.clone(), json!([plugin]), json!([plugin, { "type": "x" }])]
+        }
     };
     let mut bad: Vec<Value> = vec![
         Value::Null,
@@ -39,7 +43,7 @@ fn variants(shape: Shape) -> Vec<(Value, bool)> {
         Shape::TextOrNumber => !value.is_string() && !value.is_number(),
         Shape::Flag => !value.is_boolean(),
         Shape::Count => *value != json!(1),
-        Shape::Word(_) | Shape::Object(_) | Shape::Variables => true,
+        Shape::Word(_) | Shape::Object(_) | Shape::Variables | Shape::Plugins => true,
         Shape::List(_) => !value.is_array(),
     });
     let mut all: Vec<(Value, bool)> = good.into_iter().map(|value| (value, true)).collect();
@@ -50,6 +54,13 @@ fn variants(shape: Shape) -> Vec<(Value, bool)> {
         }
         Shape::Variables => {
             all.extend([json!({ "1A": "x" }), json!({ "A": true })].map(|value| (value, false)));
+        }
+        Shape::Plugins => {
+            let names = ["", ".", "..", "a/b", "/"].map(|name| json!({ "type": name }));
+            let others = [json!({}), json!({ "type": 1 }), json!([])];
+            let alone = names.into_iter().chain(others);
+            let listed = alone.clone().map(|value| json!([{ "type": "x" }, value]));
+            all.extend(alone.chain(listed).map(|value| (value, false)));
         }
         Shape::List(element) => {
             all.extend(variants(*element).into_iter().map(|(value, valid)| (json!([value]), valid)));
@@ -199,6 +210,7 @@ fn name_of(shape: Shape) -> String {
         Shape::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Shape::List(element) => format!("list of {}s", name_of(*element)),
         Shape::Object(_) | Shape::Variables => "object".to_owned(),
+        Shape::Plugins => "object or list of objects".to_owned(),
     }
 }
 

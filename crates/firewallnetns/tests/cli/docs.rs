@@ -25,6 +25,7 @@ const BLOCKS: [(&str, &[Kind]); 14] = [
             Kind::Fw,
             Kind::Set,
             Kind::Rule,
+            Kind::Conf,
             Kind::Message,
             Kind::Message,
             Kind::Keys,
@@ -67,6 +68,8 @@ enum Kind {
     Hcl,
     /// ```` ```json conflist ````: a network to attach to.
     Network,
+    /// ```` ```json conf ````: a network of one plugin, in a file as before 1.0.0.
+    Conf,
     /// ```` ```json plugin ````: the only plugin of one.
     Plugin,
     /// ```` ```json keys ````: some keys of our part of one.
@@ -92,6 +95,7 @@ impl Kind {
             Self::Toml => "toml",
             Self::Hcl => "hcl",
             Self::Network => "json conflist",
+            Self::Conf => "json conf",
             Self::Plugin => "json plugin",
             Self::Keys => "json keys",
             Self::Fw => "json fw",
@@ -210,15 +214,15 @@ fn what_is_not_run_here_is_there() {
 
 #[test]
 fn every_configuration_can_be_attached_to() {
-    use Kind::{Fw, Keys, Network, Plugin, Rule, Set};
+    use Kind::{Conf, Fw, Keys, Network, Plugin, Rule, Set};
     let world = world();
     let before = world.sandbox.container.dump();
-    for (page, kind, text) in blocks_of(&[Network, Plugin, Keys, Fw, Set, Rule]) {
+    for (page, kind, text) in blocks_of(&[Network, Conf, Plugin, Keys, Fw, Set, Rule]) {
         let parsed = |text: &str| -> Value {
             serde_json::from_str(text).unwrap_or_else(|error| panic!("{page}: {error}:\n{text}"))
         };
         let list = match kind {
-            Network => parsed(&text),
+            Network | Conf => parsed(&text),
             Plugin => json!({ "cniVersion": "1.0.0", "name": "docs", "plugins": [ parsed(&text) ] }),
             Keys => network(&parsed(&format!("{{{text}}}"))),
             Fw => {
@@ -229,7 +233,8 @@ fn every_configuration_can_be_attached_to() {
             Rule => network(&json!({ "rules": [ parsed(&text) ] })),
             _ => unreachable!("not asked for"),
         };
-        world.write(&format!("{MESOS}/docs.conflist"), &list.to_string());
+        let file = if kind == Conf { "docs.conf" } else { "docs.conflist" };
+        world.write(&format!("{MESOS}/{file}"), &list.to_string());
         let name = list["name"].as_str().expect("a name");
         let path = format!("{}:/usr/lib/cni", world.bin().display());
         let mappings = r#"{"portMappings":[{"containerPort":8899,"hostPort":8899,"protocol":"tcp"}]}"#;

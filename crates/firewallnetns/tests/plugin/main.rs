@@ -4,6 +4,7 @@
 mod again;
 mod check;
 mod del;
+mod delegate;
 mod files;
 mod killed;
 mod kit;

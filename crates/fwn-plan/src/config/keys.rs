@@ -47,6 +47,8 @@ pub enum Shape {
     Object(&'static Keys),
     /// An object of strings and numbers whose keys are names of variables.
     Variables,
+    /// The configuration of a plugin, an object whose `type` is the name of a file, or a list of at least one.
+    Plugins,
 }
 
 /// The keys that an object may have.

@@ -48,6 +48,10 @@ pub struct NetConf {
     pub log_file: Option<Text>,
     /// `logLevel`
     pub log_level: Option<LogLevel>,
+    /// `delegate`: of each plugin its `type`.
+    pub delegates: Vec<Text>,
+    /// `delegateTimeout`, in seconds.
+    pub delegate_timeout: Option<u32>,
     /// The inline part: `ipsets`, `policies`, `chains`, `rules`.
     pub section: Section,
 }

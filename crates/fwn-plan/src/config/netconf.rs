@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::fw::{FW_KEYS, read_member};
-use super::json::{Dialect, Value, parse_json};
+use super::json::{Dialect, Kind, Value, parse_json};
 use super::keys::{Key, Keys, Shape, words};
 use super::reader::{Reader, key_hint, quoted};
 use super::{Engine, LogLevel, NetConf, Text};
@@ -29,12 +29,14 @@ pub const NETCONF_KEYS: Keys = Keys {
         Key::optional("persistDir", Shape::Text, "folder of saved sets"),
         Key::optional("logFile", Shape::Text, "where to log; default: standard error"),
         Key::optional("logLevel", Shape::Word(&LOG_LEVEL_WORDS), "how much to log"),
+        Key::optional("delegate", Shape::Plugins, "plugins to run first, where the runtime cannot chain"),
+        Key::optional("delegateTimeout", Shape::Count, "seconds that one call of a delegate may take"),
     ],
     synonyms: &[],
 };
 
 /// Keys that the design has and this version has not.
-const UNBUILT_KEYS: [&str; 2] = ["ipsetd", "delegate"];
+const UNBUILT_KEYS: [&str; 1] = ["ipsetd"];
 
 /// The keys of the CNI specification and of runtimes (`SPEC.md`, `CONVENTIONS.md`), beside `cni.dev/*`. Those of a list
 /// come to a plugin too where its network is a single file.
@@ -133,6 +135,8 @@ fn read_ours(reader: &mut Reader, conf: &mut NetConf, key: &str, value: Value) {
         "persistDir" => conf.persist_dir = reader.text(value),
         "logFile" => conf.log_file = reader.text(value),
         "logLevel" => conf.log_level = reader.word(value, &LOG_LEVELS),
+        "delegate" => conf.delegates = read_delegates(reader, value),
+        "delegateTimeout" => conf.delegate_timeout = reader.count(&value),
         _ => {
             read_member(reader, &mut conf.section, key, value);
         }
@@ -154,6 +158,39 @@ fn read_vars(reader: &mut Reader, value: Value) -> Vec<(String, Text)> {
         });
     }
     vars
+}
+
+/// One plugin, or a list of them. Their own keys are theirs to judge.
+fn read_delegates(reader: &mut Reader, value: Value) -> Vec<Text> {
+    match &value.kind {
+        Kind::List(plugins) if plugins.is_empty() => {
+            let hint = "without the key no plugin is run first".to_owned();
+            reader.problem(value.range, "an empty list of plugins", Some(hint));
+            Vec::new()
+        }
+        Kind::List(_) => reader.list(value, read_delegate),
+        _ => read_delegate(reader, value).into_iter().collect(),
+    }
+}
+
+/// The `type` of a plugin: it becomes the name of a file in one of the folders of `CNI_PATH`.
+fn read_delegate(reader: &mut Reader, value: Value) -> Option<Text> {
+    let range = value.range.clone();
+    let members = reader.members(value)?;
+    let Some(member) = members.into_iter().find(|member| member.key == "type") else {
+        reader.problem(range, "missing key `type`", None);
+        return None;
+    };
+    reader.within(Step::Key("type".into()), |reader| {
+        let plugin = reader.text(member.value)?;
+        if matches!(plugin.value.as_str(), "" | "." | "..") || plugin.value.contains('/') {
+            let message = format!("{} is not the name of a plugin", quoted(&plugin.value));
+            let hint = "a file name without `/`; it is looked for in the folders of CNI_PATH".to_owned();
+            reader.problem(plugin.origin.range, message, Some(hint));
+            return None;
+        }
+        Some(plugin)
+    })
 }
 
 fn read_names(reader: &mut Reader, conf: &mut NetConf, value: Value) {
