@@ -15,7 +15,7 @@ const NAME: &str = "network configuration";
 /// Where .fw files are looked for by default.
 const DATA_DIR: &str = "/etc/cni/firewallnetns";
 /// Namespaces do not outlive a boot, so neither does this folder.
-const STATE_DIR: &str = "/run/firewallnetns";
+pub(crate) const STATE_DIR: &str = "/run/firewallnetns";
 /// Saved sets outlive it.
 const PERSIST_DIR: &str = "/var/lib/firewallnetns";
 /// How long one call of a delegate may take: longer than asking a DHCP server, shorter than runtimes wait.

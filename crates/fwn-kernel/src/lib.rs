@@ -9,3 +9,4 @@ pub mod netns;
 pub mod nft;
 pub mod route;
 mod sys;
+pub mod terminal;

@@ -1,5 +1,5 @@
 //! The few system calls that no library wraps. The only file of the project with unsafe code.
-#![expect(unsafe_code, reason = "socket options that nix does not have")]
+#![expect(unsafe_code, reason = "socket options and terminal sizes that nix does not have")]
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -51,4 +51,15 @@ pub(crate) fn netns_cookie(socket: &impl AsFd) -> Result<u64, Errno> {
         )
     };
     Errno::result(result).map(|_| cookie)
+}
+
+/// Columns and rows of the terminal that `terminal` is; 0 where it does not say.
+///
+/// # Errors
+/// The errno of `ioctl`: `ENOTTY` where it is none.
+pub(crate) fn terminal_size(terminal: &impl AsFd) -> Result<(u16, u16), Errno> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the descriptor is open for the length of the borrow, and `TIOCGWINSZ` writes one `winsize`.
+    let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    Errno::result(result).map(|_| (size.ws_col, size.ws_row))
 }

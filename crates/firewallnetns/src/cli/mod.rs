@@ -10,6 +10,7 @@ mod output;
 mod plan;
 mod schema;
 mod sha512;
+mod show;
 
 use std::ffi::OsString;
 
@@ -82,6 +83,9 @@ enum Command {
     /// an ID.
     #[command(after_help = network::VARIABLES)]
     OciHook(OciHookArgs),
+    /// Show what is in force in a namespace: rules with counters and where each was written, policies, sets
+    #[command(after_help = show::EXAMPLES)]
+    Show(show::ShowArgs),
 }
 
 /// Runs one command; gives the exit code.
@@ -115,6 +119,7 @@ pub(crate) fn run(
         Command::Plan(args) => plan::run(&args, environment, streams),
         Command::Schema(args) => schema::run(&args, streams.stdout).map(done),
         Command::OciHook(args) => oci_hook::run(&args, environment, streams.stdin).map(done),
+        Command::Show(args) => show::run(&args, environment, streams),
     };
     match ended {
         Ok(code) => code,

@@ -19,10 +19,14 @@ pub(super) struct Style {
 pub(super) enum Paint {
     /// Titles.
     Bold,
+    /// What is less important.
+    Dim,
     /// What goes, or is refused.
     Red,
     /// What comes, or passes.
     Green,
+    /// What moves.
+    Yellow,
     /// Places in a text.
     Cyan,
 }
@@ -41,12 +45,24 @@ impl Style {
         }
         let code = match paint {
             Paint::Bold => "1",
+            Paint::Dim => "2",
+            Paint::Yellow => "33",
             Paint::Red => "31",
             Paint::Green => "32",
             Paint::Cyan => "36",
         };
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
+}
+
+/// Columns and rows to print into: `COLUMNS` where it is set, else what stdout is if it is a terminal.
+pub(super) fn room(environment: Environment<'_>) -> (Option<usize>, Option<usize>) {
+    /// Less is not readable any more.
+    const NARROWEST: usize = 20;
+    let terminal = fwn_kernel::terminal::size(&io::stdout());
+    let stated = environment.get("COLUMNS").and_then(|columns| columns.parse().ok());
+    let columns = stated.filter(|columns| *columns > 0).or(terminal.map(|(columns, _)| columns));
+    (columns.map(|columns| columns.max(NARROWEST)), terminal.map(|(_, rows)| rows))
 }
 
 /// Prints all of a text.

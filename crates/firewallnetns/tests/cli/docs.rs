@@ -42,7 +42,7 @@ const BLOCKS: [(&str, &[Kind]); 14] = [
         &[Kind::Runtime, Kind::Hooks, Kind::Runtime, Kind::Runtime, Kind::Toml, Kind::Runtime],
     ),
     ("docs/plain-namespaces.md", &[Kind::Runtime, Kind::Runtime, Kind::Unit, Kind::Unit]),
-    ("docs/plan-and-show.md", &[Kind::Console, Kind::Console, Kind::Console]),
+    ("docs/plan-and-show.md", &[Kind::Console, Kind::Console, Kind::Console, Kind::Console]),
     ("docs/podman.md", &[Kind::Runtime, Kind::Runtime, Kind::Runtime, Kind::Runtime]),
 ];
 

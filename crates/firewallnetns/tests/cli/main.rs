@@ -6,5 +6,6 @@ mod docs;
 mod plan;
 mod schema;
 mod seed;
+mod show;
 mod transcripts;
 mod world;

@@ -11,6 +11,7 @@ pub mod preview;
 pub mod record;
 pub mod remove;
 mod sets;
+pub mod view;
 
 use self::compare::{Difference, compare};
 use self::compose::{ComposeError, Request, compose};

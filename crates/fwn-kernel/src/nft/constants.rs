@@ -163,6 +163,19 @@ pub const fn family_of(nfproto: u8) -> Option<Family> {
     }
 }
 
+/// The word that nft has for a family (`NFPROTO_*`, `linux/netfilter.h`).
+pub const fn family_word(nfproto: u8) -> &'static str {
+    match nfproto {
+        1 => "inet",
+        NFPROTO_IPV4 => "ip",
+        3 => "arp",
+        5 => "netdev",
+        7 => "bridge",
+        NFPROTO_IPV6 => "ip6",
+        _ => "other",
+    }
+}
+
 /// Number of a policy (`NF_ACCEPT`, `NF_DROP`, `linux/netfilter.h`).
 pub const fn verdict(policy: Policy) -> u32 {
     match policy {

@@ -2,7 +2,9 @@
 //! ([`transaction`]). Knows nothing of attachments, plans or the syntax of rules.
 
 pub mod constants;
+pub mod counters;
 pub mod decode;
+pub mod describe;
 pub mod digest;
 pub mod input;
 pub mod observe;

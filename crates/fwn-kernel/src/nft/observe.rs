@@ -250,7 +250,10 @@ fn read(socket: &mut NetlinkSocket) -> Result<Vec<ObservedTable>, SocketError> {
     Ok(tables)
 }
 
-/// Gives each message of a listing to `each`.
+/// Gives every answer to a question for all of a kind to `each`.
+///
+/// # Errors
+/// The kernel cannot be asked, or something changed meanwhile.
 pub(super) fn dump(
     socket: &mut NetlinkSocket,
     family: u8,
