@@ -127,3 +127,19 @@ pub fn program(name: &str) -> PathBuf {
     assert!(program.exists(), "`{}` is not built: run `cargo build --workspace` first", program.display());
     program
 }
+
+/// Writes an executable script, in a process of its own: a thread that forks meanwhile would take our descriptor with
+/// it, and nobody could run the script as long as it is open for writing (`ETXTBSY`).
+///
+/// # Panics
+/// It cannot be written.
+pub fn write_script(path: &Path, text: &str) {
+    let mut shell = Command::new("sh")
+        .args(["-ec", "cat >\"$0\"; chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell runs");
+    shell.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");
+    assert!(shell.wait().expect("it ends").success(), "`{}` cannot be written", path.display());
+}

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use fwn_testkit::plugin::program;
+use fwn_testkit::plugin::{program, write_script};
 
 use crate::world::{Run, World};
 
@@ -50,8 +50,7 @@ impl Scene {
         fs::copy(program("firewallnetns"), &copy).expect("copied");
         let macvtap = folder.join("macvtap");
         let real = program("macvtap").display().to_string();
-        fs::write(&macvtap, format!("#!/bin/sh\nreal={real}\n{script}\nexec $real\n")).expect("written");
-        fs::set_permissions(&macvtap, fs::Permissions::from_mode(0o755)).expect("executable");
+        write_script(&macvtap, &format!("#!/bin/sh\nreal={real}\n{script}\nexec $real\n"));
         self.command_of(&copy.display().to_string())
     }
 

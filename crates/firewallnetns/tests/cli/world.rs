@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use fwn_testkit::Sandbox;
-use fwn_testkit::plugin::program;
+use fwn_testkit::plugin::{program, write_script};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -113,9 +113,7 @@ impl World {
 
     /// Puts a shell script into `CNI_PATH`.
     pub(crate) fn plugin(&self, name: &str, script: &str) {
-        let path = self.bin().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+        write_script(&self.bin().join(name), &format!("#!/bin/sh\n{script}\n"));
     }
 
     /// Names in a folder of this world, sorted; none if it is not there.

@@ -1,11 +1,10 @@
 //! What the tests stand on: a host and a container, folders of their own, configurations and calls.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fwn_testkit::Sandbox;
-use fwn_testkit::plugin::{Answer, PluginCall};
+use fwn_testkit::plugin::{Answer, PluginCall, write_script};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -87,8 +86,7 @@ impl World {
     /// A call of a program instead of the plugin: a script, in which `$PLUGIN` is the plugin.
     pub(crate) fn scripted(&self, script: &str, command: &str, conf: &Value) -> PluginCall<'_> {
         let path = self.dir.path().join("script");
-        fs::write(&path, format!("#!/bin/bash\nset -e\nPLUGIN={PLUGIN}\n{script}\n")).expect("written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+        write_script(&path, &format!("#!/bin/bash\nset -e\nPLUGIN={PLUGIN}\n{script}\n"));
         PluginCall::new(&self.sandbox, path, command, conf.to_string())
     }
 

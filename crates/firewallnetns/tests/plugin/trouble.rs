@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use fwn_testkit::plugin::PluginCall;
+use fwn_testkit::plugin::{PluginCall, write_script};
 use serde_json::{Value, json};
 
 use crate::kit::{World, full};
@@ -71,10 +71,8 @@ fn programs_that_are_missing() {
 
 /// A call where the programs of both families are this script.
 fn with_program<'a>(world: &'a World, script: &str, conf: &Value) -> PluginCall<'a> {
-    use std::os::unix::fs::PermissionsExt;
     let path = world.path("false-program");
-    fs::write(&path, format!("#!/bin/bash\n{script}\n")).expect("written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+    write_script(path.as_ref(), &format!("#!/bin/bash\n{script}\n"));
     world.scripted(
         &format!("exec unshare -m sh -ec 'mount --bind {path} /usr/sbin/xtables-nft-multi; exec '$PLUGIN"),
         "ADD",
