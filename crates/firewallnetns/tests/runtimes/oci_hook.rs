@@ -1,4 +1,4 @@
-//! `firewallnetns oci-hook`, called by runc alone, and by podman as for its versions without CNI.
+//! `firewallnetns oci-hook`, called by runc and crun alone, and by podman as for its versions without CNI.
 
 use std::fs;
 
@@ -61,7 +61,7 @@ fn node() -> Node {
 fn hook(options: &[&str]) -> Value {
     let program = "/opt/cni/bin/firewallnetns";
     let args = [&[program, "oci-hook"], options].concat();
-    json!({ "path": program, "args": args, "env": ["CNI_PATH=/opt/cni/bin:/usr/lib/cni"] })
+    json!({ "path": program, "args": args, "env": ["CNI_PATH=/opt/cni/bin:/usr/lib/cni", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"] })
 }
 
 type Change = fn(&mut Value);
@@ -80,19 +80,44 @@ fn network_namespace(config: &mut Value) -> &mut Value {
     namespaces.iter_mut().find(|namespace| namespace["type"] == "network").expect("one of its own")
 }
 
-#[test]
-fn runc_runs_a_container_behind_its_firewall() {
+/// A container is up, behind its firewall, and gone.
+fn runs_a_container(runtime: &str) {
     let node = node();
-    let container = node.start(&format!("cd {BUNDLE}; exec runc run web"));
+    let container = node.start(&format!("cd {BUNDLE}; exec {runtime} run web"));
     node.until_reached("10.22.0.2:80");
-    node.sh("runc exec web sh -c 'echo | nc -w1 127.0.0.1 81'");
+    node.sh(&format!("{runtime} exec web sh -c 'echo | nc -w1 127.0.0.1 81'"));
     expect(&[
         (Attempt::tcp(&node.host, "10.22.0.2:80"), Reached),
         (Attempt::tcp(&node.host, "10.22.0.2:81"), Silent),
     ]);
     node.holds_something();
-    node.sh("runc kill web KILL");
+    node.sh(&format!("{runtime} kill web KILL"));
     container.wait();
+    node.holds_nothing();
+}
+
+#[test]
+fn runc_runs_a_container_behind_its_firewall() {
+    runs_a_container("runc");
+}
+
+#[test]
+fn crun_runs_a_container_behind_its_firewall() {
+    runs_a_container("crun");
+}
+
+/// crun shows nothing of what a hook says, but puts it where it is told to.
+#[test]
+fn crun_starts_no_container_without_its_firewall() {
+    let node = node();
+    change(&node, |config| {
+        config["hooks"]["createRuntime"] = json!([hook(&["--network", "wep"])]);
+        config["annotations"] = json!({ "run.oci.hooks.stderr": "/run/hooks.log" });
+    });
+    assert!(!node.try_sh(&format!("cd {BUNDLE}; crun run web")).status.success());
+    let said = fs::read_to_string(node.path("/run/hooks.log")).expect("a log");
+    assert!(said.contains("no network `wep`"), "{said}");
+    assert!(!node.path(&format!("{BUNDLE}/rootfs/it-ran")).exists());
     node.holds_nothing();
 }
 
@@ -121,6 +146,24 @@ fn a_namespace_with_an_interface_gets_the_rules_only() {
     assert_eq!(node.sh("ip netns exec web nft list ruleset"), "");
     node.sh("ip link del host0");
     node.holds_nothing();
+}
+
+/// `bridge` finds what it has to remove by the addresses in the namespace.
+#[test]
+fn a_namespace_with_a_path_is_detached_whole() {
+    let node = node();
+    node.write(
+        "/etc/cni/net.d/10-web.conflist",
+        &WEB.replace("\"isGateway\"", "\"ipMasq\": true, \"isGateway\""),
+    );
+    node.sh("ip netns add web; ip netns exec web ip link set lo up");
+    change(&node, |config| network_namespace(config)["path"] = json!("/run/netns/web"));
+    let container = node.start(&format!("cd {BUNDLE}; exec runc run web"));
+    node.until_reached("10.22.0.2:80");
+    node.sh("iptables -t nat -S | grep MASQUERADE; runc kill web KILL");
+    container.wait();
+    node.holds_nothing();
+    assert_eq!(node.sh("ip netns exec web nft list ruleset"), "");
 }
 
 /// Whatever is wrong, the container's process never runs, and nothing is left.
