@@ -14,17 +14,8 @@ use serde_json::value::RawValue;
 
 /// `lo`, in every namespace (`LOOPBACK_IFINDEX`, `include/net/flow.h`).
 const LOOPBACK: u32 = 1;
-
-/// Whether nothing before us in the network makes an interface: then somebody else has made it.
-fn begins_with_us(list: &NetworkList) -> bool {
-    let Some(first) = list.plugins.first() else { return false };
-    let has_delegate = || {
-        let conf: Result<Value, _> = serde_json::from_str(&first.text);
-        conf.is_ok_and(|conf| conf.get("delegate").is_some())
-    };
-    // before 0.3.0 there is no place for it
-    first.plugin_type == env!("CARGO_PKG_NAME") && list.version >= SpecVersion::V0_3_0 && !has_delegate()
-}
+/// `RT_TABLE_MAIN` (`linux/rtnetlink.h`)
+const MAIN_TABLE: u32 = 254;
 
 /// What is in a namespace, as if a plugin before the first had made it; `None` where the network itself makes it.
 ///
@@ -42,6 +33,17 @@ pub(super) fn found(list: &NetworkList, netns: &Path) -> Result<Option<Box<RawVa
     })
 }
 
+/// Whether nothing before us in the network makes an interface: then somebody else has made it.
+fn begins_with_us(list: &NetworkList) -> bool {
+    let Some(first) = list.plugins.first() else { return false };
+    let has_delegate = || {
+        let conf: Result<Value, _> = serde_json::from_str(&first.text);
+        conf.is_ok_and(|conf| conf.get("delegate").is_some())
+    };
+    // before 0.3.0 there is no place for it
+    first.plugin_type == env!("CARGO_PKG_NAME") && list.version >= SpecVersion::V0_3_0 && !has_delegate()
+}
+
 fn interfaces_of(target: &TargetNetns) -> Result<AddResult, RouteError> {
     let mut socket = RouteSocket::open_in(target)?;
     let (addresses, routes) = (socket.addresses(None)?, socket.routes()?);
@@ -51,7 +53,8 @@ fn interfaces_of(target: &TargetNetns) -> Result<AddResult, RouteError> {
         for address in addresses.iter().filter(|address| address.link == link.index && address.scope == 0) {
             let (addr, prefix) = (address.prefix.address(), address.prefix.length());
             let way_out = routes.iter().find(|route| {
-                route.device == Some(link.index)
+                route.table == Some(MAIN_TABLE)
+                    && route.device == Some(link.index)
                     && route.destination.is_default()
                     && route.destination.address().is_ipv4() == addr.is_ipv4()
             });

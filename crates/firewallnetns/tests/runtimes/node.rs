@@ -143,7 +143,8 @@ impl Node {
         }
     }
 
-    /// What belongs to containers (namespace `web` is a test's own): namespaces, interfaces, NAT and filter rules, results, leases, states.
+    /// What belongs to containers: namespaces (but `web`, which is a test's own), interfaces, NAT and filter rules,
+    /// results, leases, states.
     fn attached(&self) -> String {
         self.sh("ls /run/netns 2>/dev/null | grep -vx web || true
              ip -br link | grep -E '^(veth|mac|ifb|bwp)' || true

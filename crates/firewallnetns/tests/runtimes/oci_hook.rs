@@ -81,8 +81,7 @@ fn network_namespace(config: &mut Value) -> &mut Value {
 }
 
 /// A container is up, behind its firewall, and gone.
-fn runs_a_container(runtime: &str) {
-    let node = node();
+fn runs_a_container(node: &Node, runtime: &str) {
     let container = node.start(&format!("cd {BUNDLE}; exec {runtime} run web"));
     node.until_reached("10.22.0.2:80");
     node.sh(&format!("{runtime} exec web sh -c 'echo | nc -w1 127.0.0.1 81'"));
@@ -98,12 +97,25 @@ fn runs_a_container(runtime: &str) {
 
 #[test]
 fn runc_runs_a_container_behind_its_firewall() {
-    runs_a_container("runc");
+    runs_a_container(&node(), "runc");
 }
 
 #[test]
 fn crun_runs_a_container_behind_its_firewall() {
-    runs_a_container("crun");
+    runs_a_container(&node(), "crun");
+}
+
+/// A network that begins with `firewallnetns`, and makes the interface nevertheless.
+#[test]
+fn a_delegate_makes_the_interface() {
+    let node = node();
+    let mut list: Value = serde_json::from_str(WEB).expect("JSON");
+    let mut plugins = list["plugins"].as_array().expect("plugins").clone();
+    let (bridge, mut ours) = (plugins.remove(0), plugins.remove(0));
+    ours["delegate"] = bridge;
+    list["plugins"] = json!([ours]);
+    node.write("/etc/cni/net.d/10-web.conflist", &list.to_string());
+    runs_a_container(&node, "runc");
 }
 
 /// crun shows nothing of what a hook says, but puts it where it is told to.
