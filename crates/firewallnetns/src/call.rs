@@ -16,7 +16,7 @@ use crate::settings::Settings;
 use crate::state::StateDir;
 
 /// Folder of the host's databases.
-const ETC: &str = "/etc";
+pub(crate) const ETC: &str = "/etc";
 
 /// A call, its own keys read and its log started.
 #[derive(Debug)]

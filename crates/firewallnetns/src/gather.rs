@@ -103,7 +103,7 @@ struct Inputs {
 fn read_inputs(call: &Call<'_>, when: When<'_>, environment: Vec<(String, String)>) -> (Inputs, Problems) {
     let conf = &call.settings.conf;
     let mut problems = Problems::default();
-    let mut data_dir = LazyDataDir { settings: &call.settings, open: None };
+    let mut data_dir = LazyDataDir::new(&call.settings);
     let port_mappings = variables::port_mappings(call.invocation).unwrap_or_else(|message| {
         problems.push(Problem::new(call.settings.whole(), message));
         Vec::new()
@@ -190,7 +190,7 @@ pub(crate) fn refusals(mut ruleset: RuleSet, call: &Call<'_>) -> Problems {
 /// Everything that is wrong with them.
 pub(crate) fn check_files(call: &Call<'_>) -> Result<(), Problems> {
     let mut problems = Problems::default();
-    let mut data_dir = LazyDataDir { settings: &call.settings, open: None };
+    let mut data_dir = LazyDataDir::new(&call.settings);
     for name in call.settings.conf.fw_files.iter().filter(|name| !name.value.contains('$')) {
         problems.collect(read_section(name, &Variables::new(), &mut data_dir));
     }
@@ -198,12 +198,17 @@ pub(crate) fn check_files(call: &Call<'_>) -> Result<(), Problems> {
 }
 
 /// The data folder is opened when the first file is read: a configuration without files needs none.
-struct LazyDataDir<'a> {
+pub(crate) struct LazyDataDir<'a> {
     settings: &'a Settings,
     open: Option<DataDir>,
 }
 
-impl LazyDataDir<'_> {
+impl<'a> LazyDataDir<'a> {
+    /// Not opened yet.
+    pub(crate) fn new(settings: &'a Settings) -> Self {
+        Self { settings, open: None }
+    }
+
     /// Reads a file for the configuration item at `item`.
     fn read(&mut self, name: &str, limit: u64, item: &Text) -> Result<String, Problems> {
         if self.open.is_none() {
@@ -226,7 +231,11 @@ fn unreadable(error: &DataError, item: &Text) -> Problem {
     Problem::new(item.origin.clone(), with_causes(error))
 }
 
-fn read_section(
+/// Reads the .fw file of a name in `fwFiles`.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(crate) fn read_section(
     name: &Text,
     variables: &Variables,
     data_dir: &mut LazyDataDir<'_>,
@@ -238,7 +247,10 @@ fn read_section(
 }
 
 /// The section with the texts of the files that its sets name.
-fn with_files(
+///
+/// # Errors
+/// Files that cannot be read.
+pub(crate) fn with_files(
     section: Section,
     variables: &Variables,
     data_dir: &mut LazyDataDir<'_>,
@@ -259,7 +271,10 @@ fn with_files(
 
 /// `NAME=VALUE` lines; blank ones and comments (`#`) are passed over. An absolute path is the operator's own choice,
 /// anything else lies in the data folder.
-fn read_variables(
+///
+/// # Errors
+/// It cannot be read, or lines that are something else.
+pub(crate) fn read_variables(
     file: &Text,
     variables: &Variables,
     data_dir: &mut LazyDataDir<'_>,

@@ -18,6 +18,7 @@ mod delegate;
 mod failure;
 mod gather;
 mod gc;
+mod lint;
 mod logging;
 mod persist;
 mod plugin;

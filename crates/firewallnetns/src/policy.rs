@@ -25,7 +25,7 @@ use crate::gather::{FW_LIMIT, gather, refusals};
 use crate::resolver::resolve;
 
 /// `type` of the plugin that a list is searched for.
-const PLUGIN: &str = env!("CARGO_PKG_NAME");
+pub(crate) const PLUGIN: &str = env!("CARGO_PKG_NAME");
 /// The interface that rules are for, where nobody says which.
 const IFNAME: &str = "eth0";
 
@@ -266,7 +266,7 @@ fn network_conf(source: &Arc<Source>) -> Result<NetworkConf, CniError> {
 }
 
 /// The text with everything but `part` blank, so that lines and columns stay what they are.
-fn alone(text: &str, part: &str) -> String {
+pub(crate) fn alone(text: &str, part: &str) -> String {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;
     let blank = |c: char| if c == '\n' { '\n' } else { ' ' };
     text.get(..start).unwrap_or_default().chars().map(blank).collect::<String>() + part

@@ -41,11 +41,13 @@ pub struct ExpandError {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The variable that is not set, if that is what is wrong.
+    pub unset: Option<String>,
 }
 
 impl ExpandError {
     fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), hint: None }
+        Self { span, message: message.into(), hint: None, unset: None }
     }
 
     fn hint(self, hint: impl Into<String>) -> Self {
@@ -191,7 +193,8 @@ impl Evaluator<'_> {
             Operation::Require { colon, message } => {
                 let Some(value) = present(*colon) else {
                     let state = if value.is_some() { "is empty" } else { "is not set" };
-                    let error = ExpandError::new(span.clone(), format!("variable `{name}` {state}"));
+                    let mut error = ExpandError::new(span.clone(), format!("variable `{name}` {state}"));
+                    error.unset = value.is_none().then(|| name.clone());
                     return Err(if message.is_empty() { error } else { error.hint(message) });
                 };
                 return out.push(value, quoted, span);
@@ -291,7 +294,8 @@ impl Evaluator<'_> {
 
     fn unset(&self, parameter: &Parameter) -> ExpandError {
         let name = &parameter.name;
-        let error = ExpandError::new(parameter.span.clone(), format!("variable `{name}` is not set"));
+        let mut error = ExpandError::new(parameter.span.clone(), format!("variable `{name}` is not set"));
+        error.unset = Some(name.clone());
         match self.variables.closest(name) {
             Some(known) => error.hint(format!("did you mean `{known}`?")),
             None => error.hint(format!("give it a value, or a default: `${{{name}:-...}}`")),

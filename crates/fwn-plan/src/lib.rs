@@ -9,6 +9,7 @@ pub mod decide;
 pub mod diff;
 pub mod expand;
 mod jumps;
+pub mod lint;
 pub mod listing;
 pub mod nearest;
 pub mod netfilter;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+use crate::lint;
 use crate::origin::Origin;
 
 /// So many problems are shown in full; the rest is counted.
@@ -13,6 +14,9 @@ const SHOWN: usize = 20;
 /// A line of the configuration and a message are cut to about this many characters.
 const LONGEST_LINE: usize = 120;
 const LONGEST_MESSAGE: usize = 500;
+
+/// Narrower than this nothing can be shown.
+const NARROWEST: usize = 40;
 
 /// One thing that is wrong, or worth a warning, at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +155,43 @@ fn render(problems: &Problems, level: &Level<'_>) -> String {
     text
 }
 
+/// How a single one is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look<'a> {
+    /// `error`, `warning` or `note`.
+    pub level: lint::Level,
+    /// Its id, in brackets behind the level.
+    pub id: &'a str,
+    /// Whether there are colours.
+    pub colour: bool,
+    /// Columns of the terminal.
+    pub width: usize,
+}
+
+/// One problem as [`render_problems`] shows it, for a terminal.
+pub fn render_diagnostic(problem: &Problem, look: &Look<'_>) -> String {
+    let level = match look.level {
+        lint::Level::Error => Level::ERROR,
+        lint::Level::Warning => Level::WARNING,
+        lint::Level::Note => Level::NOTE,
+    };
+    let renderer = if look.colour { Renderer::styled() } else { Renderer::plain() };
+    let width = look.width.clamp(NARROWEST, LONGEST_LINE);
+    report(problem, level, Some(look.id), &renderer.term_width(width), width)
+}
+
 fn render_one(problem: &Problem, level: Level<'_>) -> String {
+    report(problem, level, None, &Renderer::plain().term_width(LONGEST_LINE), usize::MAX)
+}
+
+/// Messages are broken into lines of `width`, where there is room to.
+fn report(
+    problem: &Problem,
+    level: Level<'_>,
+    id: Option<&str>,
+    renderer: &Renderer,
+    width: usize,
+) -> String {
     let (line, _) = problem.origin.line_column();
     let (source, underlined) = shown_line(&problem.origin);
     let pointer = printable(&problem.origin.pointer().to_string());
@@ -160,11 +200,46 @@ fn render_one(problem: &Problem, level: Level<'_>) -> String {
         .path(printable(&problem.origin.source.name))
         .line_start(line)
         .annotation(AnnotationKind::Primary.span(underlined).label(label));
-    let mut report = level.primary_title(printable(&problem.message)).element(snippet);
+    // `warning[drop-without-loopback]: `, and `  = hint: `
+    let head = id.map_or(0, |id| id.len() + "warning[]: ".len());
+    let title = level.primary_title(broken(&printable(&problem.message), width.saturating_sub(head)));
+    let title = match id {
+        Some(id) => title.id(id),
+        None => title,
+    };
+    // of a file that could not be read there is nothing to show
+    let mut report = if problem.origin.source.text.is_empty() && id.is_some() {
+        title.element(annotate_snippets::Origin::path(printable(&problem.origin.source.name)))
+    } else {
+        title.element(snippet)
+    };
     if let Some(hint) = &problem.hint {
-        report = report.element(Level::HELP.with_name("hint").message(printable(hint)));
+        let hint = broken(&printable(hint), width.saturating_sub("12 = hint: ".len()));
+        report = report.element(Level::HELP.with_name("hint").message(hint));
     }
-    Renderer::plain().term_width(LONGEST_LINE).render(&[report])
+    renderer.render(&[report])
+}
+
+/// The words of a text on lines of `width`; words that are longer stay whole.
+fn broken(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width.max(NARROWEST / 2) {
+            lines.push('\n');
+            column = 0;
+        } else if column > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines
 }
 
 /// The line on which the highlighted bytes begin, and which of its bytes to underline.

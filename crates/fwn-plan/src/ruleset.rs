@@ -61,6 +61,8 @@ pub struct RuleSet {
     /// Where in `sets` the set of a name stands: with thousands of sets and rules, nothing may search.
     set_index: HashMap<String, usize>,
     chain_index: HashSet<(Table, String)>,
+    /// Whether chains may be made elsewhere: this is one file of several.
+    is_part: bool,
 }
 
 /// A user chain to create, in both families.
@@ -100,6 +102,8 @@ pub struct RuleItem {
     pub placement: Placement,
     /// Which turn of `forEach` it comes from, counted from 0.
     pub turn: u32,
+    /// Whether it comes from `forEach`.
+    pub repeated: bool,
     /// What the `family` key leaves.
     pub families: Families,
     /// Its words.
@@ -130,7 +134,27 @@ impl RuleSet {
         repetitions: &Repetitions,
         databases: &dyn Databases,
     ) -> (Self, Problems) {
-        let mut ruleset = Self::default();
+        Self::default().with(sections, variables, repetitions, databases)
+    }
+
+    /// The same for one file of several: chains that nobody makes may be made by another one, unless it is a slip.
+    pub fn build_part(
+        sections: &[SectionInput],
+        variables: &Variables,
+        repetitions: &Repetitions,
+        databases: &dyn Databases,
+    ) -> (Self, Problems) {
+        Self { is_part: true, ..Self::default() }.with(sections, variables, repetitions, databases)
+    }
+
+    fn with(
+        self,
+        sections: &[SectionInput],
+        variables: &Variables,
+        repetitions: &Repetitions,
+        databases: &dyn Databases,
+    ) -> (Self, Problems) {
+        let mut ruleset = self;
         let mut problems = Problems::default();
         // a rule may name a chain that a later section creates
         for chain in sections.iter().flat_map(|input| &input.section.chains) {
@@ -335,6 +359,7 @@ impl RuleSet {
             chain,
             placement: conf.placement,
             turn,
+            repeated: conf.for_each.is_some(),
             families: Families::from(conf.family),
             parsed,
             origin: conf.rule.origin.clone(),
@@ -359,6 +384,7 @@ impl RuleSet {
         let built_in = table.hooks().iter().map(|hook| hook.chain());
         let hint = match nearest(chain, built_in.clone().chain(self.user_chains(table))) {
             Some(near) => format!("did you mean `{near}`?"),
+            None if self.is_part => return Problems::default(),
             None => format!(
                 "the table has {}, and those that `chains` makes",
                 built_in.collect::<Vec<_>>().join(", ")
@@ -380,6 +406,7 @@ impl RuleSet {
         }
         let hint = match nearest(name, known) {
             Some(near) => format!("did you mean `{near}`?"),
+            None if self.is_part => return Problems::default(),
             None => "an element of `chains` makes a chain".to_owned(),
         };
         let message = format!("`{name}` is neither a target nor a chain of table `{table}`");

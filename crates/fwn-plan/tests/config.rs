@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fwn_plan::config::{Engine, ForEach, LogLevel, NetConf, Placement, Section, parse_fw, parse_netconf};
+use fwn_plan::lint::Lint;
 use fwn_plan::netfilter::Family;
 use fwn_plan::origin::Source;
 use fwn_plan::problem::{Problems, render_problems};
@@ -144,6 +145,33 @@ fn every_key_of_a_section_is_read() {
 }
 
 #[test]
+fn lint_keys_say_where_they_stand() {
+    let section = fw(r#"{
+        "lint": { "allow": ["unused-set"] },
+        "rules": [{ "type": "A", "chain": "INPUT", "rule": "", "lint": { "allow": ["duplicate-rule", "unused-set"] } }],
+        "chains": [{ "chain": "c", "lint": {} }],
+    }"#)
+    .expect("valid");
+    let allowed: Vec<_> =
+        section.allowed.iter().map(|allowed| (allowed.origin.to_string(), allowed.lints.clone())).collect();
+    assert_eq!(
+        allowed,
+        [
+            ("a.fw".to_owned(), vec![Lint::UnusedSet]),
+            ("a.fw: rules[0]".to_owned(), vec![Lint::DuplicateRule, Lint::UnusedSet]),
+            ("a.fw: chains[0]".to_owned(), vec![]),
+        ]
+    );
+    fw_errors(
+        r#"{ "lint": { "allow": ["unused-sets", 1] } }"#,
+        &[
+            "a.fw:1:23: lint.allow[0]: there is no lint `unused-sets`; hint: did you mean `unused-set`?",
+            "a.fw:1:38: lint.allow[1]: expected a string, found a number",
+        ],
+    );
+}
+
+#[test]
 fn unknown_keys_name_the_nearest() {
     fw_errors(r#"{ "rulse": [] }"#, &["a.fw:1:3: rulse: unknown key `rulse`; hint: did you mean `rules`?"]);
     fw_errors(r#"{ "Rules": [] }"#, &["a.fw:1:3: Rules: unknown key `Rules`; hint: did you mean `rules`?"]);
@@ -151,7 +179,7 @@ fn unknown_keys_name_the_nearest() {
         r#"{ "sausages": [] }"#,
         &[
             "a.fw:1:3: sausages: unknown key `sausages`; hint: the keys here are `ipsets`, `chains`, `policies`, \
-           `rules` and `description`",
+           `rules`, `description` and `lint`",
         ],
     );
     fw_errors(

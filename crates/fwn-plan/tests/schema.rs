@@ -208,6 +208,7 @@ fn name_of(shape: Shape) -> String {
         Shape::TextOrTexts => "string or list of strings".to_owned(),
         Shape::Flag => "boolean".to_owned(),
         Shape::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Shape::List(Shape::Word(_)) => "list of strings".to_owned(),
         Shape::List(element) => format!("list of {}s", name_of(*element)),
         Shape::Object(_) | Shape::Variables => "object".to_owned(),
         Shape::Plugins => "object or list of objects".to_owned(),

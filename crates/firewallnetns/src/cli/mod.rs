@@ -3,6 +3,7 @@
 
 pub(crate) mod demo;
 mod found;
+mod lint;
 mod namespace;
 mod network;
 mod oci_hook;
@@ -73,6 +74,11 @@ enum Command {
     /// Reads the files, resolves names and decides, as ADD does; changes nothing, and needs no root without --netns.
     #[command(after_help = plan::EXAMPLES)]
     Plan(plan::PlanArgs),
+    /// Look for what ADD would refuse in a configuration, and for what is most likely not meant
+    ///
+    /// Needs no root and no namespace, resolves no names, starts no programs.
+    #[command(after_help = lint::EXAMPLES)]
+    Lint(lint::LintArgs),
     /// Print the JSON Schema of a configuration, for editors
     #[command(after_help = schema::EXAMPLES)]
     Schema(schema::SchemaArgs),
@@ -117,6 +123,7 @@ pub(crate) fn run(
         Command::Gc(args) => network::gc(&args, environment).map(done),
         Command::Status(args) => network::status(&args, environment, streams.stderr).map(done),
         Command::Plan(args) => plan::run(&args, environment, streams),
+        Command::Lint(args) => lint::run(&args, environment, streams),
         Command::Schema(args) => schema::run(&args, streams.stdout).map(done),
         Command::OciHook(args) => oci_hook::run(&args, environment, streams.stdin).map(done),
         Command::Show(args) => show::run(&args, environment, streams),

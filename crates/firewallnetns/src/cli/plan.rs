@@ -93,7 +93,7 @@ enum Part {
     Ipv6,
 }
 
-fn parse_variable(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if fwn_plan::expand::is_variable_name(name) => {
             Ok((name.to_owned(), value.to_owned()))

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::world::{MESOS, World};
 
 /// The pages that have blocks, and what is in each: who adds one says here how it is tried.
-const BLOCKS: [(&str, &[Kind]); 14] = [
+const BLOCKS: [(&str, &[Kind]); 15] = [
     ("README.md", &[Kind::Outside, Kind::Outside]),
     ("docs/benchmarks.md", &[Kind::Outside, Kind::Outside]),
     ("docs/command-line.md", &[Kind::Shell]),
@@ -34,6 +34,7 @@ const BLOCKS: [(&str, &[Kind]); 14] = [
     ("docs/containerd.md", &[Kind::Runtime, Kind::Runtime, Kind::Runtime, Kind::Toml]),
     ("docs/getting-started.md", &[Kind::Shell, Kind::Shell, Kind::Shell]),
     ("docs/kubernetes.md", &[Kind::Network, Kind::Toml]),
+    ("docs/lint.md", &[Kind::Console, Kind::Fw, Kind::Alone]),
     ("docs/macvtap.md", &[Kind::Network, Kind::Plugin]),
     ("docs/native-engine.md", &[Kind::Outside]),
     ("docs/nomad.md", &[Kind::Hcl, Kind::Network, Kind::Hcl]),

@@ -3,6 +3,7 @@
 mod commands;
 mod demo;
 mod docs;
+mod lint;
 mod plan;
 mod schema;
 mod seed;

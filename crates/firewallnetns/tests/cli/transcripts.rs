@@ -42,3 +42,8 @@ fn run_page(page: &str) -> usize {
 fn plan_and_show() {
     assert!(run_page("docs/plan-and-show.md") >= 4);
 }
+
+#[test]
+fn lint() {
+    assert!(run_page("docs/lint.md") >= 4);
+}

@@ -107,6 +107,24 @@ pub fn encode_plan(
     Ok(EncodedPlan { tables, by_iptables })
 }
 
+/// What is wrong with the rules of a plan, as far as it can be told without a namespace: what only iptables can judge
+/// is left to it.
+pub fn check_plan(plan: &Plan, engine: Engine, context: &NativeContext<'_>) -> Problems {
+    let mut said = Problems::default();
+    let operations = plan.tables.iter().flat_map(|half| &half.rules);
+    for (input, operation) in plan_rules(plan).iter().zip(operations) {
+        let error = match (encode_native(input.rule, input.family, context), engine) {
+            (Ok(_), _) | (Err(NativeError::NotEncoded { .. }), Engine::Auto | Engine::Iptables) => continue,
+            (Err(error), _) => problem(&operation.origin, error),
+        };
+        // a rule for both families is wrong twice, and said once
+        if !said.0.contains(&error) {
+            said.push(error);
+        }
+    }
+    said
+}
+
 fn problem(origin: &Origin, error: NativeError) -> Problem {
     let message = error.to_string();
     match error {

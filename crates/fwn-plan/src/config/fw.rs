@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::json::{Dialect, Kind, Member, Value, parse_json};
 use super::keys::{Key, Keys, Shape, words};
+use super::lint::{LINT, read_lint};
 use super::reader::{Reader, key_hint, quoted};
 use super::{ChainConf, ForEach, Placement, PolicyConf, RuleConf, Section, SetConf, Text, netconf};
 use crate::netfilter::Family;
@@ -23,6 +24,7 @@ pub const FW_KEYS: Keys = Keys {
         ),
         Key::optional("rules", Shape::List(&Shape::Object(&RULE_KEYS)), "rules, in order"),
         Key::optional("description", Shape::TextOrTexts, "text for people; not used"),
+        LINT,
     ],
     synonyms: &[],
 };
@@ -57,6 +59,7 @@ const SET_KEYS: Keys = Keys {
         ),
         Key::optional("file", Shape::Text, "file in `dataDir` with more entries"),
         Key::optional("persist", Shape::Flag, "entries are saved on DEL and loaded on the next ADD"),
+        LINT,
     ],
     synonyms: &[("name", "set"), ("type", "hashtype"), ("family", "hashfamily"), ("elements", "entries")],
 };
@@ -65,7 +68,7 @@ const TABLE: Key =
     Key::optional("table", Shape::Text, "`filter` (default), `nat`, `mangle`, `raw`, `security`");
 
 const CHAIN_KEYS: Keys = Keys {
-    keys: &[Key::required("chain", Shape::Text, "name, at most 28 bytes; variables allowed"), TABLE],
+    keys: &[Key::required("chain", Shape::Text, "name, at most 28 bytes; variables allowed"), TABLE, LINT],
     synonyms: &[("name", "chain")],
 };
 
@@ -75,6 +78,7 @@ const POLICY_KEYS: Keys = Keys {
         Key::required("policy", Shape::Text, "`ACCEPT` or `DROP`; variables allowed"),
         TABLE,
         Key::optional("family", Shape::Word(&FAMILY_WORDS), "one IP family only; default: both"),
+        LINT,
     ],
     synonyms: &[("target", "policy")],
 };
@@ -100,6 +104,7 @@ const RULE_KEYS: Keys = Keys {
             "one IP family only; default: what the rule allows",
         ),
         Key::optional("forEach", Shape::Word(&FOR_EACH_WORDS), "repeats the rule, with variables of its own"),
+        LINT,
     ],
     synonyms: &[],
 };
@@ -132,6 +137,7 @@ pub fn parse_fw(source: &Arc<Source>) -> Result<Section, Problems> {
             reader.unknown_key(&Member { value, ..member }, hint);
         }
     }
+    section.allowed = reader.take_allowed();
     reader.finish(section)
 }
 
@@ -148,6 +154,7 @@ pub(super) fn read_member(
         "policies" => section.policies = reader.list(value, read_policy),
         "rules" => section.rules = reader.list(value, read_rule),
         "description" => read_description(reader, value),
+        "lint" => read_lint(reader, value),
         _ => return Some(value),
     }
     None
@@ -176,6 +183,7 @@ fn read_set(reader: &mut Reader, value: Value) -> Option<SetConf> {
         "entries" => entries = reader.list(value, Reader::text),
         "file" => file = reader.text(value),
         "persist" => persist = reader.flag(&value).unwrap_or_default(),
+        "lint" => read_lint(reader, value),
         _ => {
             let range = value.range.clone();
             let option = match key {
@@ -200,7 +208,8 @@ fn read_chain(reader: &mut Reader, value: Value) -> Option<ChainConf> {
     let (mut chain, mut table) = (None, None);
     reader.object(value, CHAIN_KEYS, |reader, key, value| match key {
         "chain" => chain = reader.text(value),
-        _ => table = reader.text(value),
+        "table" => table = reader.text(value),
+        _ => read_lint(reader, value),
     })?;
     Some(ChainConf { chain: chain?, table })
 }
@@ -211,7 +220,8 @@ fn read_policy(reader: &mut Reader, value: Value) -> Option<PolicyConf> {
         "chain" => chain = reader.text(value),
         "policy" => policy = reader.text(value),
         "table" => table = reader.text(value),
-        _ => family = reader.word(value, &FAMILIES),
+        "family" => family = reader.word(value, &FAMILIES),
+        _ => read_lint(reader, value),
     })?;
     Some(PolicyConf { chain: chain?, policy: policy?, table, family })
 }
@@ -227,7 +237,8 @@ fn read_rule(reader: &mut Reader, value: Value) -> Option<RuleConf> {
         "rule" => rule = reader.text(value),
         "table" => table = reader.text(value),
         "family" => family = reader.word(value, &FAMILIES),
-        _ => for_each = reader.word(value, &FOR_EACH),
+        "forEach" => for_each = reader.word(value, &FOR_EACH),
+        _ => read_lint(reader, value),
     })?;
     let placement = match (inserted?, position) {
         (true, None) => Placement::Insert(1),

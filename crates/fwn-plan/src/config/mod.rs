@@ -4,6 +4,7 @@
 mod fw;
 mod json;
 mod keys;
+mod lint;
 mod netconf;
 mod reader;
 
@@ -12,6 +13,7 @@ use crate::origin::Origin;
 
 pub use fw::{FW_KEYS, parse_fw};
 pub use keys::{Key, Keys, Shape};
+pub use lint::Allowed;
 pub use netconf::{CNI_KEYS, NETCONF_KEYS, is_cni_key, parse_netconf};
 
 /// A string as written, and where.
@@ -95,6 +97,8 @@ pub struct Section {
     pub policies: Vec<PolicyConf>,
     /// `rules`
     pub rules: Vec<RuleConf>,
+    /// What all `lint` keys in it silence.
+    pub allowed: Vec<Allowed>,
 }
 
 /// An element of `ipsets`. Numbers may be written as numbers or as strings; that a string holds a number, and

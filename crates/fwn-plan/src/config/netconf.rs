@@ -120,6 +120,7 @@ pub fn parse_netconf(source: &Arc<Source>) -> Result<NetConf, Problems> {
             _ => read_ours(reader, &mut conf, key, member.value),
         });
     }
+    conf.section.allowed = reader.take_allowed();
     reader.finish(conf)
 }
 

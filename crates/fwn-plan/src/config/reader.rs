@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::Text;
 use super::json::{Kind, Member, Value};
 use super::keys::{Key, Keys};
+use super::lint::Allowed;
 use crate::nearest::nearest;
 use crate::origin::{Origin, Source, Step};
 use crate::problem::{Problem, Problems};
@@ -23,12 +24,28 @@ pub(super) struct Reader {
     source: Arc<Source>,
     path: Vec<Step>,
     problems: Problems,
+    allowed: Vec<Allowed>,
 }
 
 impl Reader {
     /// At the root of a text.
     pub(super) fn new(source: &Arc<Source>) -> Self {
-        Self { source: Arc::clone(source), path: Vec::new(), problems: Problems::default() }
+        Self {
+            source: Arc::clone(source),
+            path: Vec::new(),
+            problems: Problems::default(),
+            allowed: Vec::new(),
+        }
+    }
+
+    /// Collects what a `lint` key silences.
+    pub(super) fn allow(&mut self, allowed: Allowed) {
+        self.allowed.push(allowed);
+    }
+
+    /// What all `lint` keys silence.
+    pub(super) fn take_allowed(&mut self) -> Vec<Allowed> {
+        std::mem::take(&mut self.allowed)
     }
 
     /// `value` if nothing was wrong.

@@ -29,16 +29,16 @@ pub struct Word {
 /// # Errors
 /// Everything that is wrong, in the order of the text.
 pub fn parse_words(text: &str, variables: &Variables) -> Result<Vec<Word>, Vec<RuleProblem>> {
-    let mut lexer = Lexer { text, variables, parser: Parser::new(text), problems: Vec::new() };
-    let mut words = Vec::new();
-    while let Some(c) = lexer.parser.peek() {
-        if is_blank(c) {
-            lexer.parser.next();
-        } else {
-            words.push(lexer.word());
-        }
-    }
+    let mut lexer = Lexer::new(text, variables);
+    let words = lexer.words();
     if lexer.problems.is_empty() { Ok(words) } else { Err(lexer.problems) }
+}
+
+/// Variables of a rule that are not set and have no default, each with its place.
+pub fn unset_variables(text: &str, variables: &Variables) -> Vec<(String, Span)> {
+    let mut lexer = Lexer::new(text, variables);
+    lexer.words();
+    lexer.unset
 }
 
 struct Lexer<'t> {
@@ -46,9 +46,26 @@ struct Lexer<'t> {
     variables: &'t Variables,
     parser: Parser<'t>,
     problems: Vec<RuleProblem>,
+    unset: Vec<(String, Span)>,
 }
 
-impl Lexer<'_> {
+impl<'t> Lexer<'t> {
+    fn new(text: &'t str, variables: &'t Variables) -> Self {
+        Self { text, variables, parser: Parser::new(text), problems: Vec::new(), unset: Vec::new() }
+    }
+
+    fn words(&mut self) -> Vec<Word> {
+        let mut words = Vec::new();
+        while let Some(c) = self.parser.peek() {
+            if is_blank(c) {
+                self.parser.next();
+            } else {
+                words.push(self.word());
+            }
+        }
+        words
+    }
+
     fn word(&mut self) -> Word {
         let start = self.parser.at;
         let mut word = Word { text: String::new(), span: start..start, is_value: false };
@@ -130,6 +147,7 @@ impl Lexer<'_> {
                 if syntax {
                     self.parser.resume(form_end(self.text, start));
                 }
+                self.unset.extend(error.unset.clone().map(|name| (name, error.span.clone())));
                 self.problems.push(error.into());
             }
         }
