@@ -14,7 +14,7 @@ use fwn_plan::expand::{Variables, is_variable_name};
 use fwn_plan::nearest::nearest;
 use fwn_plan::origin::Source;
 use fwn_plan::problem::{Problem, Problems};
-use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput, Services, expand_text};
+use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput, Services, expand_name, expand_text};
 
 use crate::ahead::{waits, without_waiting};
 use crate::call::Call;
@@ -119,7 +119,7 @@ fn read_inputs(call: &Call<'_>, when: When<'_>, environment: Vec<(String, String
         When::First => None,
         When::After(result) => result,
     };
-    all.layer(variables::derived(call.invocation, &port_mappings, result));
+    all.layer_from_outside(variables::derived(call.invocation, &port_mappings, result));
 
     let mut whole = true;
     let mut known = |section: Section| match when {
@@ -240,7 +240,7 @@ pub(crate) fn read_section(
     variables: &Variables,
     data_dir: &mut LazyDataDir<'_>,
 ) -> Result<Section, Problems> {
-    let expanded = expand_text(name, variables)?;
+    let expanded = expand_name(name, variables)?;
     let file = format!("{}.fw", expanded.strip_suffix(".fw").unwrap_or(&expanded));
     let text = data_dir.read(&file, FW_LIMIT, name)?;
     parse_fw(&Source::new(file, text))
@@ -263,7 +263,7 @@ pub(crate) fn with_files(
             continue;
         };
         let text =
-            expand_text(file, variables).and_then(|name| Ok((data_dir.read(&name, SET_LIMIT, file)?, name)));
+            expand_name(file, variables).and_then(|name| Ok((data_dir.read(&name, SET_LIMIT, file)?, name)));
         set_files.push(problems.collect(text).map(|(text, name)| Source::new(name, text)));
     }
     problems.finish(SectionInput { section, set_files })

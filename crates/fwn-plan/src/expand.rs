@@ -8,6 +8,7 @@ mod glob;
 mod template;
 mod variables;
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use glob::{Pattern, PatternError};
@@ -73,7 +74,7 @@ pub fn expand(text: &str, variables: &Variables) -> Result<Expanded, ExpandError
 pub fn expand_entry(text: &str, variables: &Variables) -> Result<Expanded, ExpandError> {
     expand_checked(text, variables, |before, parameter, value| {
         let quoted = before.matches('"').count() % 2 == 1;
-        if value.contains('"') || (!quoted && value.contains(char::is_whitespace)) {
+        if value.text.contains('"') || (!quoted && value.text.contains(char::is_whitespace)) {
             let message = format!("the value of `{}` is more than one word", parameter.name);
             return Err(ExpandError::new(parameter.span.clone(), message)
                 .hint("options of an entry stand in its text; a value with blanks stands in double quotes"));
@@ -82,11 +83,36 @@ pub fn expand_entry(text: &str, variables: &Variables) -> Result<Expanded, Expan
     })
 }
 
+/// Expands the name of a file as [`expand`] does, but takes from outside ([`Variables::layer_from_outside`]) no more than
+/// a part of a name: a tenant may choose among files, not lead elsewhere.
+///
+/// # Errors
+/// As [`expand`]; and a value from outside with anything but letters, digits, `_`, `-` and dots, or with a dot first.
+pub fn expand_file_name(text: &str, variables: &Variables) -> Result<Expanded, ExpandError> {
+    expand_checked(text, variables, |_, parameter, value| {
+        let harmless = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if value.from_outside && (value.text.starts_with('.') || !value.text.chars().all(harmless)) {
+            let message = format!("the value of `{}` cannot be a part of a file name", parameter.name);
+            return Err(ExpandError::new(parameter.span.clone(), message).hint(
+                "who starts the container may use letters, digits, `_`, `-` and dots, but no dot first",
+            ));
+        }
+        Ok(())
+    })
+}
+
+/// What one `$X` or `${...}` becomes.
+struct Value {
+    text: String,
+    /// Whether it holds a value that a tenant or the runtime can write.
+    from_outside: bool,
+}
+
 /// Expands, and has each value checked with the text before it.
 fn expand_checked(
     text: &str,
     variables: &Variables,
-    check: impl Fn(&str, &Parameter, &str) -> Result<(), ExpandError>,
+    check: impl Fn(&str, &Parameter, &Value) -> Result<(), ExpandError>,
 ) -> Result<Expanded, ExpandError> {
     let template = Parser::new(text).literal_text()?;
     let expanded = template.pieces.iter().any(|piece| matches!(piece, Piece::Parameter { .. }));
@@ -95,9 +121,9 @@ fn expand_checked(
         match piece {
             Piece::Text { text: literal, .. } => out.push(literal, false, &(0..text.len()))?,
             Piece::Parameter { parameter, .. } => {
-                let value = expand_parameter(parameter, variables)?;
+                let value = evaluate(parameter, variables)?;
                 check(&out.text, parameter, &value)?;
-                out.push(&value, false, &parameter.span)?;
+                out.push(&value.text, false, &parameter.span)?;
             }
         }
     }
@@ -106,14 +132,19 @@ fn expand_checked(
 
 /// The value of one `$X` or `${...}`, fit to stand in a line.
 pub(crate) fn expand_parameter(parameter: &Parameter, variables: &Variables) -> Result<String, ExpandError> {
+    evaluate(parameter, variables).map(|value| value.text)
+}
+
+fn evaluate(parameter: &Parameter, variables: &Variables) -> Result<Value, ExpandError> {
     let mut out = Output::text();
-    Evaluator { variables }.parameter(parameter, &mut out, false)?;
+    let evaluator = Evaluator { variables, from_outside: Cell::new(false) };
+    evaluator.parameter(parameter, &mut out, false)?;
     if out.text.contains(char::is_control) {
         let message = format!("the value of `{}` has a control character in it", parameter.name);
         return Err(ExpandError::new(parameter.span.clone(), message)
             .hint("values must be one line of plain text without tabs"));
     }
-    Ok(out.text)
+    Ok(Value { text: out.text, from_outside: evaluator.from_outside.get() })
 }
 
 /// Text that grows up to [`MAX_TEXT`]; for a pattern, what is quoted gets backslashes.
@@ -151,6 +182,8 @@ impl Output {
 
 struct Evaluator<'v> {
     variables: &'v Variables,
+    /// Whether a value from outside was used.
+    from_outside: Cell<bool>,
 }
 
 impl Evaluator<'_> {
@@ -169,7 +202,10 @@ impl Evaluator<'_> {
 
     fn parameter(&self, parameter: &Parameter, out: &mut Output, quoted: bool) -> Result<(), ExpandError> {
         let Parameter { name, span, operation } = parameter;
-        let value = self.variables.lookup(name);
+        let found = self.variables.find(name);
+        let value = found.map(|(value, _)| value);
+        let used =
+            || self.from_outside.set(self.from_outside.get() || found.is_some_and(|(_, outside)| outside));
         if value.is_some_and(|value| value.len() > MAX_TEXT) {
             let message = format!("the value of `{name}` is longer than {MAX_TEXT} bytes");
             return Err(ExpandError::new(span.clone(), message));
@@ -180,7 +216,10 @@ impl Evaluator<'_> {
         match operation {
             Operation::Default { colon, word } => {
                 return match present(*colon) {
-                    Some(value) => out.push(value, quoted, span),
+                    Some(value) => {
+                        used();
+                        out.push(value, quoted, span)
+                    }
                     None => self.template(word, out, quoted, span),
                 };
             }
@@ -197,12 +236,14 @@ impl Evaluator<'_> {
                     error.unset = value.is_none().then(|| name.clone());
                     return Err(if message.is_empty() { error } else { error.hint(message) });
                 };
+                used();
                 return out.push(value, quoted, span);
             }
             _ => {}
         }
 
         let value = value.ok_or_else(|| self.unset(parameter))?;
+        used();
         match operation {
             Operation::Length => out.push(&value.chars().count().to_string(), quoted, span),
             Operation::Trim { suffix, longest, pattern } => {
@@ -326,6 +367,61 @@ fn substring(value: &str, offset: isize, length: Option<isize>) -> Option<&str> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_from_outside_is_a_part_of_a_name() {
+        let pairs = |values: &[(&str, &str)]| {
+            values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>()
+        };
+        let mut variables = Variables::new();
+        variables.layer(pairs(&[("DIR", "a/b"), ("DOTS", "..")]));
+        variables.layer_from_outside(pairs(&[
+            ("DIR", "/etc"),
+            ("LABEL", "web-1.x_Y"),
+            ("EMPTY", ""),
+            ("UP", "../x"),
+            ("SLASH", "x/y"),
+            ("DOT", "."),
+            ("HIDDEN", ".x"),
+            ("BLANK", "x y"),
+            ("UMLAUT", "\u{e4}"),
+            ("COLON", "x:y"),
+            ("DOLLAR", "$DIR"),
+        ]));
+        let name = |text: &str| expand_file_name(text, &variables).map(|expanded| expanded.text);
+        for (text, expected) in [
+            ("task-$LABEL", "task-web-1.x_Y"),
+            ("$DIR/$DOTS/${LABEL%%.*}", "a/b/../web-1"),
+            ("task-${EMPTY:-in/side}", "task-in/side"),
+            ("task-$EMPTY", "task-"),
+            ("${SLASH:+in/side}", "in/side"),
+            ("${SLASH//\\//-}", "x-y"),
+            ("${SLASH%/*}-${#UP}", "x-4"),
+        ] {
+            assert_eq!(name(text).as_deref(), Ok(expected), "{text}");
+        }
+        for text in [
+            "$UP",
+            "$SLASH",
+            "$DOT",
+            "$HIDDEN",
+            "$BLANK",
+            "$UMLAUT",
+            "$COLON",
+            "$DOLLAR",
+            "${NONE:-$UP}",
+            "${UP:?}",
+            "${LABEL/x/$SLASH}",
+            "${UP%x}",
+            "${UP:0:3}",
+            "${EMPTY:-${SLASH}}",
+            "${LABEL:+$SLASH}",
+        ] {
+            let error = name(text).expect_err(text);
+            assert!(error.message.ends_with("` cannot be a part of a file name"), "{text}: {error}");
+            assert!(!error.message.contains("x/y"), "{text}: {error}");
+        }
+    }
 
     fn variables() -> Variables {
         let mut variables = Variables::new();

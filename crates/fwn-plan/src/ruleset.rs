@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::config::{ChainConf, ForEach, Placement, PolicyConf, RuleConf, Section, SetConf, Text};
-use crate::expand::{ExpandError, Expanded, Variables, expand, expand_entry};
+use crate::expand::{ExpandError, Expanded, Variables, expand, expand_entry, expand_file_name};
 use crate::nearest::nearest;
 use crate::netfilter::{Families, Family, Hook, Policy, Table};
 use crate::origin::Origin;
@@ -429,6 +429,14 @@ impl ServiceNames for Services<'_> {
 /// The expansion's, at its place.
 pub fn expand_text(text: &Text, variables: &Variables) -> Result<String, Problems> {
     expand_with(expand, text, variables)
+}
+
+/// Expands the name of a file.
+///
+/// # Errors
+/// The expansion's, at its place.
+pub fn expand_name(text: &Text, variables: &Variables) -> Result<String, Problems> {
+    expand_with(expand_file_name, text, variables)
 }
 
 fn expand_with(

@@ -9,6 +9,7 @@ mod files;
 mod killed;
 mod kit;
 mod many;
+mod mesos;
 mod names;
 mod namespaces;
 mod protocol;
