@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::world::{MESOS, World};
 
 /// The pages that have blocks, and what is in each: who adds one says here how it is tried.
-const BLOCKS: [(&str, &[Kind]); 15] = [
+const BLOCKS: [(&str, &[Kind]); 16] = [
     ("README.md", &[Kind::Outside, Kind::Outside]),
     ("docs/benchmarks.md", &[Kind::Outside, Kind::Outside]),
     ("docs/command-line.md", &[Kind::Shell]),
@@ -36,6 +36,7 @@ const BLOCKS: [(&str, &[Kind]); 15] = [
     ("docs/kubernetes.md", &[Kind::Network, Kind::Toml]),
     ("docs/lint.md", &[Kind::Console, Kind::Fw, Kind::Alone]),
     ("docs/macvtap.md", &[Kind::Network, Kind::Plugin]),
+    ("docs/mesos.md", &[Kind::Shell, Kind::Shell, Kind::App, Kind::Shell]),
     ("docs/native-engine.md", &[Kind::Outside]),
     ("docs/nomad.md", &[Kind::Hcl, Kind::Network, Kind::Hcl]),
     (
@@ -71,6 +72,8 @@ enum Kind {
     Network,
     /// ```` ```json conf ````: a network of one plugin, in a file as before 1.0.0.
     Conf,
+    /// ```` ```json app ````: an app of Marathon, whose labels are those of the call by hand.
+    App,
     /// ```` ```json plugin ````: the only plugin of one.
     Plugin,
     /// ```` ```json keys ````: some keys of our part of one.
@@ -97,6 +100,7 @@ impl Kind {
             Self::Hcl => "hcl",
             Self::Network => "json conflist",
             Self::Conf => "json conf",
+            Self::App => "json app",
             Self::Plugin => "json plugin",
             Self::Keys => "json keys",
             Self::Fw => "json fw",
@@ -277,6 +281,24 @@ fn commands_run_as_they_stand() {
         let shown = run(&format!("{}{block}", before.concat()));
         assert!(shown.contains("\"name\": \"eth0\""), "{shown}");
         assert_eq!(world.kept(), Vec::<String>::new());
+    }
+
+    let steps = of("docs/mesos.md").concat();
+    let shown = run(&steps);
+    let result: Value = serde_json::from_str(shown.lines().next().expect("a line")).expect("a result");
+    assert_eq!(
+        (&result["cniVersion"], &result["ip4"]["ip"]),
+        (&json!("0.2.0"), &json!("192.168.124.175/24"))
+    );
+    for (rule, count) in [("policy DROP", 3), ("tcp spt:5051", 1), ("tcp dpt:8899", 1), ("tcp dpt:443", 1)] {
+        assert_eq!(shown.matches(rule).count(), count, "{rule}: {shown}");
+    }
+    assert_eq!(world.kept(), Vec::<String>::new());
+    for (_, _, app) in blocks_of(&[Kind::App]) {
+        let app: Value = serde_json::from_str(&app).expect("JSON");
+        for (key, value) in app["networks"][0]["labels"].as_object().expect("labels") {
+            assert!(steps.contains(&format!(r#"{{ "key": "{key}", "value": {value} }}"#)), "{key}");
+        }
     }
 }
 

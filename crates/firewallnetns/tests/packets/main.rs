@@ -2,6 +2,7 @@
 //! not does not, for each preset in `fw/` and for what rules can say. Each test first shows that without the preset,
 //! or without the rule, the outcome is another one.
 
+mod agent;
 mod brute_force;
 mod fixture;
 mod icmpv6;
