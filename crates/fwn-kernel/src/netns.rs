@@ -1,8 +1,8 @@
 //! The target network namespace: opened once, checked before anything else, entered only on threads of its own.
 //!
-//! [`TargetNetns::open`] is the only constructor and the host guard: what it lets through is a network namespace,
-//! and neither ours nor that of pid 1. Everything after works on its descriptor, so a path that is replaced
-//! meanwhile changes nothing.
+//! [`TargetNetns::open`] and [`TargetNetns::adopt`] are the only constructors and the host guard: what they let through
+//! is a network namespace, and neither ours nor that of pid 1. Everything after works on its descriptor, so a path that
+//! is replaced meanwhile changes nothing.
 
 use std::fs::File;
 use std::io;
@@ -125,6 +125,23 @@ impl TargetNetns {
             Errno::ENOENT | Errno::ENOTDIR => NetnsError::Missing(path.to_owned()),
             source => NetnsError::Open { path: path.to_owned(), source },
         })?;
+        Self::checked(fd, path, work)
+    }
+
+    /// Takes over a descriptor that somebody else opened, if it is of a namespace that may be changed. `path` is what
+    /// it is called in messages.
+    ///
+    /// # Errors
+    /// See [`NetnsError`]; nothing was touched.
+    pub fn adopt(fd: OwnedFd, path: &Path) -> Result<Self, NetnsError> {
+        Self::checked(fd, path, || ()).map(|(target, ())| target)
+    }
+
+    fn checked<T: Send>(
+        fd: OwnedFd,
+        path: &Path,
+        work: impl FnOnce() -> T + Send,
+    ) -> Result<(Self, T), NetnsError> {
         let file = File::from(fd);
         // by the file system: the link in /proc/self/fd of a namespace that was bound to a path shows that path
         if !fstatfs(&file).is_ok_and(|system| system.filesystem_type() == NSFS_MAGIC) {
@@ -259,6 +276,21 @@ mod tests {
         }
         let error = TargetNetns::open(&folder.path().join("none")).expect_err("refused");
         assert!(matches!(error, NetnsError::Missing(_)), "{error:?}");
+    }
+
+    #[test]
+    fn a_descriptor_of_others_is_looked_at_as_a_path_is() {
+        let netns = Netns::new();
+        let adopt = |path: &Path| {
+            let file = File::open(path).expect("opened");
+            TargetNetns::adopt(file.into(), Path::new("theirs"))
+        };
+        let target = adopt(&netns.path()).expect("a network namespace");
+        assert_eq!(target.id(), TargetNetns::open(&netns.path()).expect("the same").id());
+        let shown = |path: &str| adopt(Path::new(path)).expect_err("refused").to_string();
+        assert_eq!(shown("/proc/self/ns/mnt"), "`theirs` is not a network namespace");
+        assert_eq!(shown("/dev/null"), "`theirs` is not a network namespace");
+        assert!(shown("/proc/self/ns/net").starts_with("`theirs` is the network namespace of this program"));
     }
 
     #[test]
