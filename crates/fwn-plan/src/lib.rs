@@ -8,6 +8,7 @@ pub mod config;
 pub mod decide;
 pub mod diff;
 pub mod expand;
+pub mod ipsetd;
 mod jumps;
 pub mod lint;
 pub mod listing;

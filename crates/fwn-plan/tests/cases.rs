@@ -10,6 +10,7 @@ use std::sync::Arc;
 use fwn_plan::config::{NetConf, Section, parse_fw, parse_netconf};
 use fwn_plan::decide::{Facts, decide};
 use fwn_plan::expand::Variables;
+use fwn_plan::ipsetd::IpsetdSpec;
 use fwn_plan::netfilter::{Families, Family};
 use fwn_plan::origin::Source;
 use fwn_plan::plan::Plan;
@@ -53,7 +54,11 @@ fn plan(case: &Case) -> Result<Plan, Problems> {
     variables.layer(conf.vars.iter().map(|(name, text)| (name.clone(), text.value.clone())));
     variables.layer(case.environment.iter().cloned());
     let sections = read_sections(case, &conf, &variables)?;
-    let ruleset = RuleSet::build(&sections, &variables, &repetitions(&case.conf), &NoDatabases)?;
+    let mut problems = Problems::default();
+    problems.collect(conf.ipsetd.as_ref().map(|conf| IpsetdSpec::build(conf, &variables)).transpose());
+    let ruleset =
+        problems.collect(RuleSet::build(&sections, &variables, &repetitions(&case.conf), &NoDatabases));
+    let ruleset = problems.finish(ruleset)?.unwrap_or_default();
     let family = |name: &String| Family::parse(name).expect("`ipv4` or `ipv6`");
     let families =
         case.families.iter().fold(Families::NONE, |all, name| all.or(Families::only(family(name))));

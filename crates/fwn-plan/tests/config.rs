@@ -214,11 +214,6 @@ fn keys_of_the_network_configuration_do_not_belong_into_a_file() {
 }
 
 #[test]
-fn what_is_not_built_is_refused() {
-    netconf_errors(r#"{ "ipsetd": {} }"#, &["network configuration:1:3: ipsetd: `ipsetd` is not built yet"]);
-}
-
-#[test]
 fn wrong_kinds_are_named() {
     fw_errors("[]", &["a.fw:1:1: expected an object, found a list"]);
     fw_errors(r#"{ "rules": {} }"#, &["a.fw:1:12: rules: expected a list, found an object"]);

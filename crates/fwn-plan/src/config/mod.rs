@@ -2,6 +2,7 @@
 //! expanded and nothing looked up; unknown keys and wrong types are the errors of this layer.
 
 mod fw;
+mod ipsetd;
 mod json;
 mod keys;
 mod lint;
@@ -12,6 +13,7 @@ use crate::netfilter::Family;
 use crate::origin::Origin;
 
 pub use fw::{FW_KEYS, parse_fw};
+pub use ipsetd::{IpsetdConf, List};
 pub use keys::{Key, Keys, Shape};
 pub use lint::Allowed;
 pub use netconf::{CNI_KEYS, NETCONF_KEYS, is_cni_key, parse_netconf};
@@ -54,6 +56,8 @@ pub struct NetConf {
     pub delegates: Vec<Text>,
     /// `delegateTimeout`, in seconds.
     pub delegate_timeout: Option<u32>,
+    /// `ipsetd`
+    pub ipsetd: Option<IpsetdConf>,
     /// The inline part: `ipsets`, `policies`, `chains`, `rules`.
     pub section: Section,
 }

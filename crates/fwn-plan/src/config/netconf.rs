@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::fw::{FW_KEYS, read_member};
+use super::ipsetd::{IPSETD_KEYS, read_ipsetd};
 use super::json::{Dialect, Kind, Value, parse_json};
 use super::keys::{Key, Keys, Shape, words};
 use super::reader::{Reader, key_hint, quoted};
@@ -31,12 +32,14 @@ pub const NETCONF_KEYS: Keys = Keys {
         Key::optional("logLevel", Shape::Word(&LOG_LEVEL_WORDS), "how much to log"),
         Key::optional("delegate", Shape::Plugins, "plugins to run first, where the runtime cannot chain"),
         Key::optional("delegateTimeout", Shape::Count, "seconds that one call of a delegate may take"),
+        Key::optional(
+            "ipsetd",
+            Shape::Object(&IPSETD_KEYS),
+            "who may change the sets while the container runs",
+        ),
     ],
     synonyms: &[],
 };
-
-/// Keys that the design has and this version has not.
-const UNBUILT_KEYS: [&str; 1] = ["ipsetd"];
 
 /// The keys of the CNI specification and of runtimes (`SPEC.md`, `CONVENTIONS.md`), beside `cni.dev/*`. Those of a list
 /// come to a plugin too where its network is a single file.
@@ -90,7 +93,7 @@ pub fn is_cni_key(key: &str) -> bool {
 
 /// Whether `key` has a meaning in the network configuration only.
 pub(super) fn is_netconf_key(key: &str) -> bool {
-    NETCONF_KEYS.names().chain(UNBUILT_KEYS).chain(CNI_KEYS).any(|known| known == key)
+    NETCONF_KEYS.names().chain(CNI_KEYS).any(|known| known == key)
 }
 
 /// Reads a network configuration: strict JSON.
@@ -106,19 +109,14 @@ pub fn parse_netconf(source: &Arc<Source>) -> Result<NetConf, Problems> {
         if is_cni_key(key) {
             continue;
         }
-        let known = NETCONF_KEYS.names().chain(FW_KEYS.names());
-        if !known.clone().chain(UNBUILT_KEYS).any(|known| known == key) {
+        let mut known = NETCONF_KEYS.names().chain(FW_KEYS.names());
+        if !known.clone().any(|known| known == key) {
             let hint = key_hint(key, known, &CNI_KEYS);
             reader.unknown_key(&member, hint);
             continue;
         }
-        let range = member.key_range;
-        reader.within(Step::Key(member.key.clone().into()), |reader| match key {
-            _ if UNBUILT_KEYS.contains(&key) => {
-                reader.problem(range, format!("{} is not built yet", quoted(key)), None);
-            }
-            _ => read_ours(reader, &mut conf, key, member.value),
-        });
+        let step = Step::Key(member.key.clone().into());
+        reader.within(step, |reader| read_ours(reader, &mut conf, key, member.value));
     }
     conf.section.allowed = reader.take_allowed();
     reader.finish(conf)
@@ -138,6 +136,7 @@ fn read_ours(reader: &mut Reader, conf: &mut NetConf, key: &str, value: Value) {
         "logLevel" => conf.log_level = reader.word(value, &LOG_LEVELS),
         "delegate" => conf.delegates = read_delegates(reader, value),
         "delegateTimeout" => conf.delegate_timeout = reader.count(&value),
+        "ipsetd" => conf.ipsetd = read_ipsetd(reader, value),
         _ => {
             read_member(reader, &mut conf.section, key, value);
         }
