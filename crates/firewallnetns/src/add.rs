@@ -1,4 +1,4 @@
-//! ADD: guard, read, decide, apply, hand the result on. The steps are elsewhere; their order is here.
+//! ADD: guard, read, decide, apply, register, hand the result on. The steps are elsewhere; their order is here.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,21 @@ use fwn_kernel::firewall::apply::{ApplyRequest, Connection, apply};
 use fwn_kernel::firewall::record::{Record, RecordedNetns};
 use fwn_kernel::netns::{TargetNetns, available_families};
 use fwn_plan::decide::{Facts, decide};
+use fwn_plan::ipsetd::IpsetdSpec;
+use fwn_plan::nearest::nearest;
 use fwn_plan::netfilter::Family;
+use fwn_plan::origin::Origin;
 use fwn_plan::plan::Plan;
+use fwn_plan::problem::{Problem, Problems};
 use fwn_plan::resolve::Addresses;
 use fwn_plan::ruleset::RuleSet;
 
 use crate::ahead::look_ahead;
 use crate::call::Call;
+use crate::del::take_out_of;
 use crate::failure::{Failure, unresolved};
 use crate::gather::gather;
+use crate::ipsetd::Registration;
 use crate::resolver::resolve;
 use crate::state::{State, StateRef};
 
@@ -99,12 +105,19 @@ fn put_in_force(
     let facts = Facts { families: available_families(), hosts, sets };
     let plan = decide(&ruleset, &facts).map_err(Failure::Configuration)?;
 
+    if let Some(spec) = &ruleset.ipsetd {
+        check_sets(spec, &plan, &mut connection)?;
+    }
     if plan == Plan::default() {
         log::warn!("nothing is configured: the container stays open");
     }
     let netns = RecordedNetns::from(target.id());
     let previous = call.states.read(&call.attachment, &netns).map_err(Failure::State)?;
     let siblings = call.states.siblings(&call.attachment, &netns).map_err(Failure::State)?;
+    // the daemon has to be there, and willing, before anything is changed
+    let registration =
+        ruleset.ipsetd.as_ref().map(|spec| Registration::begin(call, spec, target)).transpose()?;
+    let served = registration.as_ref().map(|registration| &registration.served);
     let request = ApplyRequest {
         plan: &plan,
         attachment: &call.attachment,
@@ -114,16 +127,31 @@ fn put_in_force(
         siblings: &siblings.into_iter().map(|state| state.record).collect::<Vec<_>>(),
     };
     let mut journal = |record: &Record| {
-        let delegated = before.delegated;
-        let state = StateRef { netns_path: target.path(), persist: &call.persist, record, delegated };
+        let (netns_path, persist, delegated) = (target.path(), &call.persist, before.delegated);
+        let state = StateRef { netns_path, persist, record, delegated, ipsetd: served };
         call.states.write(&state).map_err(std::io::Error::other)
     };
     let applied = apply(connection, &request, &mut journal);
-    if let Err(error) = applied {
-        if !error.is_in_force() {
-            put_back_state(call, &netns, previous.as_ref());
+    let record = match applied {
+        Ok(record) => record,
+        Err(error) => {
+            if !error.is_in_force() {
+                put_back_state(call, &netns, previous.as_ref());
+            }
+            return Err(Failure::Apply(error).into());
         }
-        return Err(Failure::Apply(error).into());
+    };
+    if let Some(old) = previous.as_ref().and_then(|state| state.ipsetd.as_ref())
+        && served.is_none_or(|new| new.socket != old.socket)
+    {
+        old.end(call, Some(netns));
+    }
+    if let Some(mut registration) = registration
+        && let Err(failure) = registration.commit()
+    {
+        registration.served.end(call, Some(netns));
+        take_back(call, target, previous.is_some(), &record);
+        return Err(failure.into());
     }
     let rules: usize = plan.tables.iter().map(|half| half.rules.len()).sum();
     log::info!("{} sets and {rules} rules are in force", plan.sets.len());
@@ -139,6 +167,51 @@ pub(crate) fn foreign_sets(
         return Ok(BTreeMap::new());
     }
     Ok(connection.set_families().map_err(Failure::Apply)?)
+}
+
+/// The sets that ipsetd may change are there, or will be.
+fn check_sets(spec: &IpsetdSpec, plan: &Plan, connection: &mut Connection) -> Result<(), CniError> {
+    let mut known: Vec<String> = plan.sets.iter().map(|set| set.name.clone()).collect();
+    let missing = |known: &[String]| {
+        let sets = spec.sets.iter().flatten();
+        sets.filter(|(name, _)| !known.contains(name)).cloned().collect::<Vec<_>>()
+    };
+    if missing(&known).is_empty() {
+        return Ok(());
+    }
+    known.extend(connection.set_families().map_err(Failure::Apply)?.into_keys());
+    let problem = |(name, origin): (String, Origin)| {
+        let problem = Problem::new(origin, format!("set `{name}` does not exist"));
+        match nearest(&name, known.iter().map(String::as_str)) {
+            Some(near) => problem.hint(format!("did you mean `{near}`?")),
+            None => problem.hint("an element of `ipsets` makes it"),
+        }
+    };
+    let problems = Problems(missing(&known).into_iter().map(problem).collect());
+    Ok(problems.finish(()).map_err(Failure::Configuration)?)
+}
+
+/// After ipsetd has refused at last the namespace holds what it held before. Where this replaces an earlier ADD, the new
+/// firewall stays in force, since taking it away would open the container.
+fn take_back(call: &Call<'_>, target: &TargetNetns, replaces: bool, record: &Record) {
+    if replaces {
+        log::warn!("the firewall is in force, but nobody serves its sets");
+        return;
+    }
+    let state = State {
+        netns_path: target.path().to_owned(),
+        persist: call.persist.clone(),
+        record: record.clone(),
+        delegated: None,
+        ipsetd: None,
+    };
+    let taken = Connection::within(target)
+        .map_err(Failure::Apply)
+        .and_then(|connection| take_out_of(call, target, connection, Some(&state), &[]))
+        .and_then(|()| call.states.remove(&call.attachment, &record.netns).map_err(Failure::State));
+    if let Err(failure) = taken {
+        log::error!("cannot take the firewall back, a DEL has to: {}", CniError::from(failure));
+    }
 }
 
 /// After a failed ADD the namespace holds what it held before, and so does the state folder.

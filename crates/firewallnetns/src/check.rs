@@ -1,4 +1,4 @@
-//! CHECK: is everything as ADD left it? The state file says what that was, so that a name that resolves to something
+//! CHECK: is everything as ADD left it, and does the daemon of the node serve what it was to serve? The state file says what that was, so that a name that resolves to something
 //! else by now, or an edited file, is no false alarm.
 
 use fwn_cni::error::{CniError, ErrorCode};
@@ -7,7 +7,7 @@ use fwn_kernel::firewall::apply::check as differences;
 use fwn_kernel::firewall::record::RecordedNetns;
 
 use crate::call::Call;
-use crate::failure::Failure;
+use crate::failure::{Failure, with_causes};
 
 /// Compares what is in force with what ADD made.
 ///
@@ -28,6 +28,9 @@ pub(crate) fn check(invocation: &Invocation) -> Result<(), CniError> {
     };
     let siblings = call.states.siblings(&call.attachment, &netns).map_err(Failure::State)?;
     let siblings: Vec<_> = siblings.into_iter().map(|state| state.record).collect();
-    let lines = differences(&mut connection, &state.record, &siblings).map_err(Failure::Apply)?;
+    let mut lines = differences(&mut connection, &state.record, &siblings).map_err(Failure::Apply)?;
+    if let Some(Err(error)) = state.ipsetd.as_ref().map(|served| served.check(&call, netns)) {
+        lines.push(with_causes(&error));
+    }
     if lines.is_empty() { Ok(()) } else { Err(CniError::new(ErrorCode::CheckFailed, lines.join("\n"))) }
 }

@@ -10,6 +10,7 @@ use fwn_kernel::netns::{NetnsError, TargetNetns};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::gather::gather_partly;
+use crate::ipsetd;
 use crate::state::{State, StateRef};
 
 /// Removes the firewall of an attachment. `environment` is the plugin's own.
@@ -36,9 +37,15 @@ fn is_there(state: &State) -> bool {
         .is_ok_and(|target| RecordedNetns::from(target.id()) == state.record.netns)
 }
 
-/// Without a namespace: what delegates hold outside of it is given back, and all states but those to `keep` go.
+/// Without a namespace: what delegates hold outside of it is given back, and all states but those to `keep` go. None of
+/// what goes is served any longer.
 fn forget(call: &Call<'_>, keep: impl Fn(&State) -> bool) -> Result<(), CniError> {
     let states = call.states.everywhere(&call.attachment).map_err(Failure::State)?;
+    for state in states.iter().filter(|state| !keep(state)) {
+        if let Some(served) = &state.ipsetd {
+            served.end(call, Some(state.record.netns));
+        }
+    }
     if !states.iter().any(&keep) {
         call.undelegate(states.first())?;
     }
@@ -59,6 +66,12 @@ fn take_out(
         log::warn!("{error}");
         None
     });
+    // nobody changes what is being removed, and no socket of the daemon keeps the namespace from going
+    match &state {
+        Some(State { ipsetd: Some(served), .. }) => served.end(call, Some(netns)),
+        Some(_) => {}
+        None => ipsetd::end_unknown(call, Some(netns)),
+    }
     let configured = match &state {
         Some(_) => Vec::new(),
         None => configured_sets(call, environment),

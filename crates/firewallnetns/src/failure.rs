@@ -8,6 +8,7 @@ use fwn_kernel::firewall::FirewallError;
 use fwn_kernel::firewall::apply::ApplyError;
 use fwn_kernel::netns::NetnsError;
 use fwn_kernel::nft::transaction::{CommitError, Refusal};
+use fwn_node::client::ClientError;
 use fwn_plan::origin::Origin;
 use fwn_plan::problem::{Problem, Problems, render_problems};
 use fwn_plan::ruleset::RuleSet;
@@ -31,6 +32,8 @@ pub enum Failure {
     Persist(PersistError),
     /// The kernel, or what encodes for it.
     Apply(ApplyError),
+    /// The daemon that is to serve the sets, and where it was asked for.
+    Ipsetd(ClientError, Origin),
 }
 
 impl From<Failure> for CniError {
@@ -80,6 +83,14 @@ impl From<Failure> for CniError {
                 error @ (ApplyError::Journal(_) | ApplyError::Firewall(FirewallError::Journal(_))),
             ) => Self::new(ErrorCode::Io, with_causes(&error)),
             Failure::Apply(error) => Self::new(ErrorCode::ApplyFailed, with_causes(&error)),
+            // what it refuses is wrong with the configuration
+            Failure::Ipsetd(error @ ClientError::Refused { .. }, origin) => {
+                let message = error.to_string();
+                let ClientError::Refused { hint, .. } = error else { unreachable!("matched above") };
+                Failure::Configuration(Problem { origin, message, hint }.into()).into()
+            }
+            Failure::Ipsetd(error, _) => Self::new(ErrorCode::TryAgain, with_causes(&error))
+                .with_details("the key `ipsetd` needs a running `ipsetd node` on this node"),
         }
     }
 }

@@ -8,9 +8,10 @@ use fwn_kernel::encode::native::NativeContext;
 use fwn_kernel::encode::plan::{EncodePlanError, encode_plan};
 use fwn_kernel::encode::scratch_sets::make_scratch_sets;
 use fwn_kernel::netns::available_families;
-use fwn_plan::config::{Section, Text, parse_fw};
+use fwn_plan::config::{IpsetdConf, Section, Text, parse_fw};
 use fwn_plan::decide::{Facts, decide};
 use fwn_plan::expand::{Variables, is_variable_name};
+use fwn_plan::ipsetd::IpsetdSpec;
 use fwn_plan::nearest::nearest;
 use fwn_plan::origin::Source;
 use fwn_plan::problem::{Problem, Problems};
@@ -96,6 +97,7 @@ struct Inputs {
     variables: Variables,
     sections: Vec<SectionInput>,
     repetitions: Repetitions,
+    ipsetd: Option<IpsetdSpec>,
     /// Whether nothing is left out that another part could name.
     whole: bool,
 }
@@ -145,14 +147,18 @@ fn read_inputs(call: &Call<'_>, when: When<'_>, environment: Vec<(String, String
 
     let repetitions =
         Repetitions { port_mappings, ips: variables::addresses(result, &call.attachment.interface) };
+    let known = |conf: &&IpsetdConf| matches!(when, When::After(_)) || !conf.texts().any(waits);
+    let ipsetd = conf.ipsetd.as_ref().filter(known).map(|conf| IpsetdSpec::build(conf, &all));
+    let ipsetd = ipsetd.and_then(|spec| problems.collect(spec));
     let whole = whole && later.is_empty();
-    (Inputs { variables: all, sections, repetitions, whole }, problems)
+    (Inputs { variables: all, sections, repetitions, ipsetd, whole }, problems)
 }
 
 fn build(call: &Call<'_>, inputs: Inputs, mut problems: Problems) -> Result<(RuleSet, Problems), Failure> {
-    let Inputs { variables, sections, repetitions, .. } = inputs;
+    let Inputs { variables, sections, repetitions, ipsetd, .. } = inputs;
     let (mut ruleset, more) = RuleSet::build_partly(&sections, &variables, &repetitions, &call.databases);
     problems.extend(more);
+    ruleset.ipsetd = ipsetd;
     for set in ruleset.sets.iter_mut().filter(|set| set.persist()) {
         if let Some(saved) = call.persist.load(set.name()).map_err(Failure::Persist)? {
             problems.extend(set.load(&saved, &Services(&call.databases)).err().unwrap_or_default());

@@ -6,11 +6,13 @@ use fwn_cni::exec::PluginCall;
 use fwn_cni::invocation::{Command, Invocation};
 use fwn_kernel::firewall::apply::{ApplyError, Connection};
 use fwn_kernel::firewall::record::RecordedNetns;
+use fwn_node::message;
 use fwn_plan::plan::Attachment;
 
 use crate::call::Call;
 use crate::del::take_out_of;
-use crate::failure::Failure;
+use crate::failure::{Failure, with_causes};
+use crate::ipsetd;
 use crate::state::State;
 
 /// Removes what is left over. One failure does not keep the rest from being removed.
@@ -24,6 +26,13 @@ pub(crate) fn gc(invocation: &Invocation) -> Result<(), CniError> {
         return Err(CniError::new(ErrorCode::BadConfig, message).with_details("an empty list removes all"));
     };
     let mut errors = Vec::new();
+    let interfaces = valid.iter().map(|valid| message::Interface {
+        container: valid.container_id.clone(),
+        interface: valid.ifname.clone(),
+    });
+    if let Err(error) = ipsetd::keep(&call, interfaces.collect()) {
+        errors.push(CniError::new(ErrorCode::TryAgain, with_causes(&error)));
+    }
     for state in call.states.each().map_err(Failure::State)? {
         let state = match state {
             Ok(state) => state,
@@ -53,6 +62,9 @@ pub(crate) fn gc(invocation: &Invocation) -> Result<(), CniError> {
 }
 
 fn collect(call: &Call<'_>, state: &State) -> Result<(), CniError> {
+    if let Some(served) = &state.ipsetd {
+        served.end(call, Some(state.record.netns));
+    }
     let mut netns = None;
     match Connection::open(&state.netns_path) {
         // the path may name another namespace by now, or the host's

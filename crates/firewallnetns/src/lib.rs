@@ -18,6 +18,7 @@ mod delegate;
 mod failure;
 mod gather;
 mod gc;
+mod ipsetd;
 mod lint;
 mod logging;
 mod persist;

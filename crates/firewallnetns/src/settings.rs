@@ -8,6 +8,7 @@ use fwn_plan::config::{Engine, LogLevel, NetConf, Text, parse_netconf};
 use fwn_plan::origin::{Origin, Source};
 use fwn_plan::problem::{Problem, Problems};
 
+use crate::ipsetd::Daemon;
 use crate::resolver::{ResolverConf, parse_server};
 
 /// What messages call the configuration on stdin.
@@ -39,6 +40,8 @@ pub(crate) struct Settings {
     pub resolver: ResolverConf,
     /// How long one call of a delegate may take.
     pub delegate_timeout: Duration,
+    /// Where the daemon of the node is.
+    pub daemon: Daemon,
 }
 
 impl Settings {
@@ -78,6 +81,14 @@ impl Settings {
         let data_dir = folder(conf.data_dir.as_ref(), DATA_DIR);
         let state_dir = folder(conf.state_dir.as_ref(), STATE_DIR);
         let persist_dir = folder(conf.persist_dir.as_ref(), PERSIST_DIR);
+        let ipsetd = conf.ipsetd.as_ref();
+        let mut daemon = Daemon {
+            socket: folder(ipsetd.and_then(|conf| conf.socket.as_ref()), fwn_node::SOCKET),
+            ..Daemon::default()
+        };
+        if let Some(seconds) = ipsetd.and_then(|conf| conf.timeout) {
+            daemon.timeout = Duration::from_secs(seconds.into());
+        }
         let mut resolver = ResolverConf { servers, ..ResolverConf::default() };
         if let Some(seconds) = conf.names_timeout {
             resolver.timeout = Duration::from_secs(seconds.into());
@@ -94,6 +105,7 @@ impl Settings {
             engine,
             resolver,
             delegate_timeout,
+            daemon,
         })
     }
 
@@ -115,6 +127,7 @@ impl Settings {
             engine: Engine::default(),
             resolver: ResolverConf::default(),
             delegate_timeout: DELEGATE_TIMEOUT,
+            daemon: Daemon::default(),
         }
     }
 

@@ -17,6 +17,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
+use crate::ipsetd::Served;
 use crate::persist::PersistDir;
 
 /// What one attachment has in force, and what its DEL needs.
@@ -31,6 +32,9 @@ pub(crate) struct State {
     /// What delegates made before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegated: Option<Delegated>,
+    /// Who serves its sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipsetd: Option<Served>,
 }
 
 /// A [`State`] to write, its parts borrowed: with many rules a record is large.
@@ -45,12 +49,15 @@ pub(crate) struct StateRef<'a> {
     /// See [`State::delegated`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delegated: Option<&'a Delegated>,
+    /// See [`State::ipsetd`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipsetd: Option<&'a Served>,
 }
 
 impl<'a> From<&'a State> for StateRef<'a> {
     fn from(state: &'a State) -> Self {
-        let State { netns_path, persist, record, delegated } = state;
-        Self { netns_path, persist, record, delegated: delegated.as_ref() }
+        let State { netns_path, persist, record, delegated, ipsetd } = state;
+        Self { netns_path, persist, record, delegated: delegated.as_ref(), ipsetd: ipsetd.as_ref() }
     }
 }
 
@@ -385,6 +392,7 @@ mod tests {
             persist: PersistDir::new(Path::new("/none"), "net", container),
             record: Record::empty(&attachment, netns),
             delegated: None,
+            ipsetd: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! STATUS: would ADD work? Looks at the kernel, the folders and the files, without an attachment.
+//! STATUS: would ADD work? Looks at the kernel, the folders, the files and the daemon of the node, without an attachment.
 
 use fwn_cni::error::{CniError, ErrorCode};
 use fwn_cni::invocation::Invocation;
@@ -7,8 +7,9 @@ use fwn_kernel::nft::observe::probe;
 use fwn_plan::config::Engine;
 
 use crate::call::Call;
-use crate::failure::Failure;
+use crate::failure::{Failure, with_causes};
 use crate::gather::check_files;
+use crate::ipsetd;
 
 /// Looks whether an ADD of this network could succeed.
 ///
@@ -30,6 +31,9 @@ pub(crate) fn status(invocation: &Invocation) -> Result<(), CniError> {
     }
     if let Err(problems) = check_files(&call) {
         lines.push(problems.to_string());
+    }
+    if let Err(error) = ipsetd::is_there(&call) {
+        lines.push(with_causes(&error));
     }
     let mut errors = Vec::new();
     if let Some(delegates) = call.delegates()? {

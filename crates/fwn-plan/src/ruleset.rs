@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::config::{ChainConf, ForEach, Placement, PolicyConf, RuleConf, Section, SetConf, Text};
 use crate::expand::{ExpandError, Expanded, Variables, expand, expand_entry, expand_file_name};
+use crate::ipsetd::IpsetdSpec;
 use crate::nearest::nearest;
 use crate::netfilter::{Families, Family, Hook, Policy, Table};
 use crate::origin::Origin;
@@ -58,6 +59,8 @@ pub struct RuleSet {
     pub policies: Vec<PolicyItem>,
     /// Rules.
     pub rules: Vec<RuleItem>,
+    /// Who may change the sets while the container runs; of the network configuration, and so of no section.
+    pub ipsetd: Option<IpsetdSpec>,
     /// Where in `sets` the set of a name stands: with thousands of sets and rules, nothing may search.
     set_index: HashMap<String, usize>,
     chain_index: HashSet<(Table, String)>,

@@ -373,9 +373,10 @@ fn quotes(page: &str) -> Vec<String> {
 
 /// The texts of all sources that make messages, with `...` in place of values.
 fn said_by_the_source() -> String {
-    let mut folders: Vec<PathBuf> = ["firewallnetns", "fwn-cni", "fwn-kernel", "fwn-plan", "macvtap"]
-        .map(|name| root().join("crates").join(name).join("src"))
-        .into();
+    let mut folders: Vec<PathBuf> =
+        ["firewallnetns", "fwn-cni", "fwn-kernel", "fwn-node", "fwn-plan", "macvtap"]
+            .map(|name| root().join("crates").join(name).join("src"))
+            .into();
     let mut all = String::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder") {

@@ -6,6 +6,7 @@ mod check;
 mod del;
 mod delegate;
 mod files;
+mod ipsetd;
 mod killed;
 mod kit;
 mod many;

@@ -60,7 +60,10 @@ fn keys_that_nobody_knows() {
             "policies[0].rule: unknown key `rule`",
         ),
         (json!({ "chains": [{ "chain": "a", "policy": "DROP" }] }), "chains[0].policy: unknown key `policy`"),
-        (json!({ "ipsetd": {} }), "ipsetd: `ipsetd` is not built yet"),
+        (
+            json!({ "ipsetd": { "allowfrom": [] } }),
+            "ipsetd.allowfrom: unknown key `allowfrom`; hint: did you mean `allowFrom`?",
+        ),
     ] {
         let (found, details) = world.refused(7, &world.call("ADD", &world.conf(&with(&more))));
         if !(found.starts_with("network configuration:1:") && found.contains(message)) {

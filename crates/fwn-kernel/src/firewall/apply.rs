@@ -122,6 +122,16 @@ impl Connection {
         Ok((target, Self { nft: nft?, sets, netns }))
     }
 
+    /// The same in a namespace that is open already.
+    ///
+    /// # Errors
+    /// [`ApplyError::Netns`], [`ApplyError::Socket`]
+    pub fn within(target: &TargetNetns) -> Result<Self, ApplyError> {
+        let sockets = || (NetlinkSocket::open(Protocol::Netfilter), SetClient::open_here());
+        let (nft, sets) = target.run(sockets)?;
+        Ok(Self { nft: nft?, sets, netns: target.id().into() })
+    }
+
     /// Families of all sets in the namespace; `None` for types without one.
     ///
     /// # Errors

@@ -36,6 +36,15 @@ pub struct IpsetdConf {
     pub timeout: Option<u32>,
 }
 
+impl IpsetdConf {
+    /// All texts in which variables have values.
+    pub fn texts(&self) -> impl Iterator<Item = &Text> {
+        let files = [&self.token_file, &self.tls_cert, &self.tls_key, &self.tls_client_ca];
+        let sets = self.sets.iter().flat_map(|list| &list.elements);
+        self.port.iter().chain(&self.allow_from).chain(sets).chain(files.into_iter().flatten())
+    }
+}
+
 /// A list, and where: an empty one has no element to point at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List<T> {

@@ -109,7 +109,7 @@ pub fn parse_netconf(source: &Arc<Source>) -> Result<NetConf, Problems> {
         if is_cni_key(key) {
             continue;
         }
-        let mut known = NETCONF_KEYS.names().chain(FW_KEYS.names());
+        let known = NETCONF_KEYS.names().chain(FW_KEYS.names());
         if !known.clone().any(|known| known == key) {
             let hint = key_hint(key, known, &CNI_KEYS);
             reader.unknown_key(&member, hint);
