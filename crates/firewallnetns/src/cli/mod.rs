@@ -3,6 +3,7 @@
 
 pub(crate) mod demo;
 mod found;
+mod install;
 mod lint;
 mod namespace;
 mod network;
@@ -21,6 +22,7 @@ use fwn_cni::error::CniError;
 use fwn_cni::plugin::about;
 
 use crate::Streams;
+use install::InstallArgs;
 use network::{AttachmentArgs, GcArgs, StatusArgs};
 use oci_hook::OciHookArgs;
 
@@ -52,6 +54,11 @@ enum Command {
     /// the result and the rules, sends packets that are accepted, reset and dropped, detaches it, and removes
     /// everything. Touches nothing of this machine. Exit code 0 if every packet fared as expected. Needs root.
     Demo,
+    /// Put this program, the plugins beside it and the presets into a node's folders
+    ///
+    /// Each file is replaced by a rename, so that nobody starts a half-written plugin, also while containers start and
+    /// stop. A preset that was changed on the node is kept. What is there and equal is left alone.
+    Install(InstallArgs),
     /// Attach a namespace to a network: ADD by all its plugins
     #[command(after_help = network::VARIABLES)]
     Add(AttachmentArgs),
@@ -117,6 +124,7 @@ pub(crate) fn run(
     let done = |()| SUCCESS;
     let ended = match command {
         Command::Demo => return demo::run(environment, streams),
+        Command::Install(args) => return install::run(&args, streams),
         Command::Add(args) => network::add(&args, environment, streams.stdout).map(done),
         Command::Del(args) => network::del(&args, environment).map(done),
         Command::Check(args) => network::check(&args, environment).map(done),

@@ -3,6 +3,7 @@
 mod commands;
 mod demo;
 mod docs;
+mod install;
 mod lint;
 mod plan;
 mod schema;
