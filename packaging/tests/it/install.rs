@@ -1,0 +1,99 @@
+//! The tarball, and `make install` out of it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use fwn_packaging::{run, source};
+use tempfile::TempDir;
+
+use crate::root::{Root, assert_shown};
+use crate::{PACKAGES, presets};
+
+/// The unpacked tarball, and the folder in it.
+fn unpacked() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let tarball = PACKAGES.file("firewallnetns-", "-x86_64-linux-musl.tar.gz");
+    run(Command::new("tar").arg("-xzf").arg(tarball).arg("-C").arg(dir.path()));
+    let tree = fs::read_dir(dir.path()).expect("a folder").next().expect("one").expect("an entry").path();
+    (dir, tree)
+}
+
+#[test]
+fn every_program_of_the_source_is_in_it_and_needs_no_other_file() {
+    let (_dir, tree) = unpacked();
+    let metadata = run(Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+        .current_dir(source()));
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("a list").iter();
+    // benches and examples are no programs for nodes
+    let of_nodes =
+        packages.filter(|package| package["manifest_path"].as_str().expect("a path").contains("/crates/"));
+    let mut programs: Vec<String> = of_nodes
+        .flat_map(|package| package["targets"].as_array().expect("a list"))
+        .filter(|target| target["kind"][0] == "bin")
+        .map(|target| target["name"].as_str().expect("a name").to_owned())
+        .collect();
+    programs.sort();
+    let mut found: Vec<String> = fs::read_dir(tree.join("bin"))
+        .expect("programs")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .collect();
+    found.sort();
+    assert_eq!(found, programs);
+    for program in found {
+        let headers =
+            run(Command::new("readelf").arg("--program-headers").arg(tree.join("bin").join(&program)));
+        assert!(headers.contains("LOAD") && !headers.contains("INTERP"), "{program}: {headers}");
+    }
+}
+
+#[test]
+fn it_installs_below_any_folder() {
+    let (_dir, tree) = unpacked();
+    let root = Root::new();
+    let install = |more: &[&str]| {
+        let destination = format!("DESTDIR={}", root.path().display());
+        run(Command::new("make").arg("-s").arg("install").arg(destination).args(more).current_dir(&tree))
+    };
+    assert_eq!(install(&[]), "");
+    for file in [
+        "/opt/cni/bin/macvtap",
+        "/usr/local/bin/firewallnetns",
+        "/usr/local/share/doc/firewallnetns/README.md",
+    ] {
+        assert!(
+            root.files(&["opt", "usr"]).contains(&file.to_owned()),
+            "{file} in {:?}",
+            root.files(&["opt", "usr"])
+        );
+    }
+    let presets: Vec<String> =
+        presets().iter().map(|name| format!("/etc/cni/firewallnetns/{name}")).collect();
+    assert_eq!(root.files(&["etc"]), presets);
+    // the link on the path leads to the plugin, wherever the root is
+    assert_shown(&root.run("/usr/local/bin/firewallnetns", &["demo"]));
+
+    let changed = root.path().join(&presets[0][1..]);
+    fs::write(&changed, "{ } // changed").expect("written");
+    let said = install(&[]);
+    assert!(said.starts_with("kept ") && said.lines().count() == 1, "{said}");
+    assert_eq!(fs::read_to_string(&changed).expect("there"), "{ } // changed");
+
+    install(&["PREFIX=/usr", "CNIDIR=/usr/lib/cni"]);
+    assert!(root.files(&["usr"]).contains(&"/usr/lib/cni/firewallnetns".to_owned()));
+    assert_eq!(
+        fs::read_link(root.path().join("usr/bin/firewallnetns")).expect("a link"),
+        PathBuf::from("../lib/cni/firewallnetns")
+    );
+}
+
+#[test]
+fn without_programs_it_says_what_to_do() {
+    let (_dir, tree) = unpacked();
+    fs::remove_dir_all(tree.join("bin")).expect("removed");
+    let output = Command::new("make").arg("install").current_dir(&tree).output().expect("make runs");
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(!output.status.success() && said.contains("run `make build` first"), "{said}");
+}
