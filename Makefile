@@ -50,7 +50,7 @@ install:
 		if ! test -e "$$to" || cmp -s "$$file" "$$to"; then install -m 644 "$$file" "$$to"; \
 		else echo "kept $$to, which differs: the new one is $$to.new"; install -m 644 "$$file" "$$to.new"; fi; \
 	done
-	install -d '$(DESTDIR)$(DOCDIR)' && install -m 644 README.md CHANGELOG.md '$(DESTDIR)$(DOCDIR)'
+	install -d '$(DESTDIR)$(DOCDIR)' && install -m 644 README.md CHANGELOG.md $(wildcard THIRD-PARTY) '$(DESTDIR)$(DOCDIR)'
 	@# units name the daemon by the path that it has as a package
 	@set -e; for file in $(wildcard systemd/*.service systemd/*.socket); do \
 		install -d '$(DESTDIR)$(UNITDIR)'; \

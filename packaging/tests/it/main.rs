@@ -5,6 +5,7 @@ mod install;
 mod kubernetes;
 mod root;
 mod rpm;
+mod site;
 
 use std::sync::LazyLock;
 

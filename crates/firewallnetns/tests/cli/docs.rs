@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use fwn_testkit::cases::load_cases;
 use fwn_testkit::plugin::program;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::world::{MESOS, World};
 
@@ -47,6 +48,8 @@ const BLOCKS: &[(&str, &[Kind])] = &[
     ("docs/plan-and-show.md", &[Kind::Console, Kind::Console, Kind::Console, Kind::Console]),
     ("docs/podman.md", &[Kind::Runtime, Kind::Runtime, Kind::Runtime, Kind::Runtime]),
     ("docs/packages.md", &[Kind::Outside]),
+    ("docs/recipes.md", &[Kind::Keys; 7]),
+    ("docs/tutorial.md", &[Kind::Shell; 9]),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +116,9 @@ impl Kind {
     }
 }
 
+/// What the site is made of: no page of its own.
+const SUMMARY: &str = "docs/SUMMARY.md";
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -128,7 +134,8 @@ fn pages() -> Vec<String> {
         let names = fs::read_dir(root().join(folder)).expect("a folder").map(|entry| {
             format!("{folder}/{}", entry.expect("an entry").file_name().into_string().expect("UTF-8"))
         });
-        pages.extend(names.filter(|name| Path::new(name).extension().is_some_and(|end| end == "md")));
+        let is_page = |name: &String| name.ends_with(".md") && name != SUMMARY;
+        pages.extend(names.filter(is_page));
     }
     pages.sort();
     pages
@@ -255,17 +262,22 @@ fn every_configuration_can_be_attached_to() {
     }
 }
 
+/// The folder of the source, with the programs where a release build puts them.
+fn source_with_programs() -> TempDir {
+    let source = tempfile::tempdir().expect("a folder");
+    fs::create_dir(source.path().join("target")).expect("made");
+    let built = program("firewallnetns");
+    symlink(built.parent().expect("a folder"), source.path().join("target/release")).expect("linked");
+    symlink(root().join("fw").canonicalize().expect("presets"), source.path().join("fw")).expect("linked");
+    source
+}
+
 #[test]
 fn commands_run_as_they_stand() {
     let world = World::new();
-    // the folder of the source, with the programs where a release build puts them
-    let source = world.dir.path().join("source");
-    fs::create_dir_all(source.join("target")).expect("made");
-    let built = program("firewallnetns");
-    symlink(built.parent().expect("a folder"), source.join("target/release")).expect("linked");
-    symlink(root().join("fw").canonicalize().expect("presets"), source.join("fw")).expect("linked");
+    let source = source_with_programs();
     world.sh("mount -t tmpfs opt /opt");
-    let run = |script: &str| world.sh(&format!("cd {}\n{script}", source.display()));
+    let run = |script: &str| world.sh(&format!("cd {}\n{script}", source.path().display()));
 
     let of = |wanted: &str| -> Vec<String> {
         let blocks = blocks_of(&[Kind::Shell]).into_iter();
@@ -320,6 +332,35 @@ fn commands_that_need_no_container_run_as_they_stand() {
             .expect("a shell runs");
         assert!(output.status.success() && output.stderr.is_empty(), "{page}: {output:?}");
     }
+}
+
+#[test]
+fn the_tutorial_goes_as_told() {
+    let (world, source) = (World::new(), source_with_programs());
+    world.sh("mount -t tmpfs opt /opt");
+    let blocks = |page: &str| -> String {
+        let blocks = blocks_of(&[Kind::Shell]).into_iter();
+        blocks.filter(|(found, ..)| *found == page).map(|(.., text)| text).collect()
+    };
+    let steps = blocks("docs/getting-started.md");
+    let (install, _) = steps.split_once("mkdir").expect("more than the installation");
+    // a server that is left behind would keep our end of the pipe open
+    let script = format!(
+        "trap 'kill $server' EXIT\ncd {}\n{install}\n{}trap - EXIT",
+        source.path().display(),
+        blocks("docs/tutorial.md")
+    );
+    let shown = world.sh(&script);
+    let count = |line: &str| shown.lines().filter(|found| *found == line).count();
+    for (line, times) in
+        [("no answer", 2), ("welcome", 2), ("not attached", 1), ("banned", 1), ("differs", 1)]
+    {
+        assert_eq!(count(line), times, "{line}: {shown}");
+    }
+    // both families, once closed and once open again
+    assert_eq!((count("-P INPUT DROP"), count("-P INPUT ACCEPT")), (2, 1), "{shown}");
+    assert!(shown.ends_with("-P INPUT ACCEPT\n-P FORWARD ACCEPT\n-P OUTPUT ACCEPT\n"), "{shown}");
+    assert_eq!(world.kept(), Vec::<String>::new());
 }
 
 #[test]
@@ -406,7 +447,7 @@ fn said_by_the_source() -> String {
 }
 
 #[test]
-fn links_lead_somewhere_and_every_page_is_in_the_index() {
+fn links_lead_somewhere_and_every_page_is_in_both_lists() {
     for page in pages() {
         let (text, folder) = (read(&page), root().join(&page));
         let folder = folder.parent().expect("a folder");
@@ -427,12 +468,12 @@ fn links_lead_somewhere_and_every_page_is_in_the_index() {
             }
         }
     }
-    let index = read("docs/README.md");
-    for page in pages() {
-        let name = page.strip_prefix("docs/").unwrap_or("README.md");
-        assert!(
-            name == "README.md" || index.contains(&format!("]({name})")),
-            "{page} is not in docs/README.md"
-        );
+    // the front page tells what a page is for; the other is the order of the site
+    for list in ["docs/README.md", SUMMARY] {
+        let text = read(list);
+        for page in pages() {
+            let name = page.strip_prefix("docs/").unwrap_or("README.md");
+            assert!(name == "README.md" || text.contains(&format!("]({name})")), "{page} is not in {list}");
+        }
     }
 }
