@@ -1,5 +1,5 @@
 # What goes where. `make build`, then `make install` with DESTDIR and PREFIX as usual. The packages are filled by it too,
-# and the release tarball brings it along. It installs what is there: man pages and completions only if they were made.
+# and the release tarball brings it along.
 
 # programs that a runtime starts, and daemons
 PLUGINS := firewallnetns macvtap
@@ -23,7 +23,7 @@ TARGET ?= x86_64-unknown-linux-musl
 # of the release tarball, else of the source
 BIN ?= $(if $(wildcard bin/firewallnetns),bin,target/$(TARGET)/release)
 
-.PHONY: all build install programs
+.PHONY: all build programs install install-plugins install-daemons built
 
 all: build
 
@@ -34,15 +34,33 @@ build:
 programs:
 	@echo $(PROGRAMS)
 
-# a running plugin is replaced by a rename: nobody ever starts half of one
-put = install -d '$(DESTDIR)$(dir $(3))' && install -m $(1) $(2) '$(DESTDIR)$(3).new' && \
-	mv -f '$(DESTDIR)$(3).new' '$(DESTDIR)$(3)'
+install: install-plugins install-daemons
 
-install:
+built:
 	@test -x $(BIN)/firewallnetns || { echo 'run `make build` first: there is no $(BIN)/firewallnetns'; exit 1; }
-	$(foreach name,$(PLUGINS),$(call put,755,$(BIN)/$(name),$(CNIDIR)/$(name)) &&) true
-	$(foreach name,$(DAEMONS),$(call put,755,$(BIN)/$(name),$(SBINDIR)/$(name)) &&) true
-	install -d '$(DESTDIR)$(BINDIR)' && ln -sfr '$(DESTDIR)$(CNIDIR)/firewallnetns' '$(DESTDIR)$(BINDIR)/firewallnetns'
+
+# $(call put,MODE,FILE,FOLDER): by a rename, so that nobody ever starts half of a program
+define put
+install -d '$(DESTDIR)$(3)'
+install -m $(1) '$(2)' '$(DESTDIR)$(3)/$(notdir $(2)).new'
+mv -f '$(DESTDIR)$(3)/$(notdir $(2)).new' '$(DESTDIR)$(3)/$(notdir $(2))'
+
+endef
+
+# $(call manual,PROGRAM): its manual pages, and what shells complete it by
+define manual
+$(foreach file,$(wildcard man/$(1).[1-8] man/$(1)-*.[1-8]),$(call put,644,$(file),$(MANDIR)/man$(patsubst .%,%,$(suffix $(file)))))
+$(foreach file,$(wildcard completions/$(1).fish),$(call put,644,$(file),$(PREFIX)/share/fish/vendor_completions.d))
+$(foreach file,$(wildcard completions/_$(1)),$(call put,644,$(file),$(ZSHDIR)))
+$(if $(wildcard completions/$(1).bash),install -D -m 644 completions/$(1).bash \
+	'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$(1)')
+
+endef
+
+install-plugins: built
+	$(foreach name,$(PLUGINS),$(call put,755,$(BIN)/$(name),$(CNIDIR)))
+	install -d '$(DESTDIR)$(BINDIR)'
+	ln -sfr '$(DESTDIR)$(CNIDIR)/firewallnetns' '$(DESTDIR)$(BINDIR)/firewallnetns'
 	install -d '$(DESTDIR)$(DATADIR)'
 	@# a preset that is there was perhaps changed
 	@for file in fw/*.fw; do \
@@ -50,22 +68,15 @@ install:
 		if ! test -e "$$to" || cmp -s "$$file" "$$to"; then install -m 644 "$$file" "$$to"; \
 		else echo "kept $$to, which differs: the new one is $$to.new"; install -m 644 "$$file" "$$to.new"; fi; \
 	done
-	install -d '$(DESTDIR)$(DOCDIR)' && install -m 644 README.md CHANGELOG.md $(wildcard THIRD-PARTY) '$(DESTDIR)$(DOCDIR)'
+	$(foreach file,README.md CHANGELOG.md $(wildcard THIRD-PARTY),$(call put,644,$(file),$(DOCDIR)))
+	$(foreach name,$(PLUGINS),$(call manual,$(name)))
+
+install-daemons: built
+	$(foreach name,$(DAEMONS),$(call put,755,$(BIN)/$(name),$(SBINDIR)))
+	$(foreach name,$(DAEMONS),$(call manual,$(name)))
 	@# units name the daemon by the path that it has as a package
 	@set -e; for file in $(wildcard systemd/*.service systemd/*.socket); do \
 		install -d '$(DESTDIR)$(UNITDIR)'; \
 		sed 's|/usr/sbin/|$(SBINDIR)/|g' $$file > '$(DESTDIR)$(UNITDIR)'/$${file##*/}; \
 		chmod 644 '$(DESTDIR)$(UNITDIR)'/$${file##*/}; \
-	done
-	@set -e; for file in $(wildcard man/*.[1-8]); do \
-		install -D -m 644 $$file '$(DESTDIR)$(MANDIR)'/man$${file##*.}/$${file##*/}; \
-	done
-	@set -e; for file in $(wildcard completions/*); do \
-		case $$file in \
-		*.bash) name=$${file##*/}; to='$(PREFIX)'/share/bash-completion/completions/$${name%.bash};; \
-		*.fish) to='$(PREFIX)'/share/fish/vendor_completions.d/$${file##*/};; \
-		*/_*) to='$(ZSHDIR)'/$${file##*/};; \
-		*) echo "nobody knows what shell $$file is for"; exit 1;; \
-		esac; \
-		install -D -m 644 $$file '$(DESTDIR)'$$to; \
 	done

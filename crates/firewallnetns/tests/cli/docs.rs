@@ -134,7 +134,8 @@ fn pages() -> Vec<String> {
         let names = fs::read_dir(root().join(folder)).expect("a folder").map(|entry| {
             format!("{folder}/{}", entry.expect("an entry").file_name().into_string().expect("UTF-8"))
         });
-        let is_page = |name: &String| name.ends_with(".md") && name != SUMMARY;
+        let is_page =
+            |name: &String| name != SUMMARY && Path::new(name).extension().is_some_and(|end| end == "md");
         pages.extend(names.filter(is_page));
     }
     pages.sort();
