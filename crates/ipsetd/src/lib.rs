@@ -1,6 +1,6 @@
 //! ipsetd: lines over sockets in, changed ipsets of a network namespace out.
 //!
-//! Bytes come in through [`connection`], are cut into lines ([`frame`]), read ([`line`]), judged ([`access`]) and
+//! Bytes come in through [`connection`], are cut into lines ([`frame`]), read ([`mod@line`]), judged ([`access`]) and
 //! carried out by an [`executor::Executor`], which is bound to one namespace; every line gets one answer line. A
 //! [`service::Service`] ties these together; [`server::serve`] runs it on a listener. All of it runs on one thread:
 //! what the kernel is asked for takes microseconds.
