@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use fwn_cni::error::{CniError, ErrorCode};
-use fwn_cni::network_list::NetworkList;
+use fwn_cni::network_list::{NetworkList, PluginConf};
 use fwn_cni::result::{AddResult, Cidr, Interface, IpConfig};
 use fwn_cni::version::SpecVersion;
 use fwn_kernel::netns::TargetNetns;
@@ -17,12 +17,13 @@ const LOOPBACK: u32 = 1;
 /// `RT_TABLE_MAIN` (`linux/rtnetlink.h`)
 const MAIN_TABLE: u32 = 254;
 
-/// What is in a namespace, as if a plugin before the first had made it; `None` where the network itself makes it.
+/// What is in a namespace, as if a plugin before the first had made it; `None` where the network itself makes an
+/// interface.
 ///
 /// # Errors
 /// The namespace is not there, is the host's, or cannot be looked at.
 pub(super) fn found(list: &NetworkList, netns: &Path) -> Result<Option<Box<RawValue>>, CniError> {
-    if !begins_with_us(list) {
+    if !has_rules_only(list) {
         return Ok(None);
     }
     let unreadable = |error: &dyn std::error::Error| CniError::caused(ErrorCode::BadNetns, error);
@@ -33,15 +34,15 @@ pub(super) fn found(list: &NetworkList, netns: &Path) -> Result<Option<Box<RawVa
     })
 }
 
-/// Whether nothing before us in the network makes an interface: then somebody else has made it.
-fn begins_with_us(list: &NetworkList) -> bool {
-    let Some(first) = list.plugins.first() else { return false };
-    let has_delegate = || {
-        let conf: Result<Value, _> = serde_json::from_str(&first.text);
-        conf.is_ok_and(|conf| conf.get("delegate").is_some())
+/// Whether nothing in the network makes an interface: then somebody else has.
+fn has_rules_only(list: &NetworkList) -> bool {
+    let is_ours = |plugin: &PluginConf| {
+        let conf: Result<Value, _> = serde_json::from_str(&plugin.text);
+        let delegates = conf.is_ok_and(|conf| conf.get("delegate").is_some());
+        plugin.plugin_type == env!("CARGO_PKG_NAME") && !delegates
     };
     // before 0.3.0 there is no place for it
-    first.plugin_type == env!("CARGO_PKG_NAME") && list.version >= SpecVersion::V0_3_0 && !has_delegate()
+    list.version >= SpecVersion::V0_3_0 && list.plugins.iter().all(is_ours)
 }
 
 fn interfaces_of(target: &TargetNetns) -> Result<AddResult, RouteError> {

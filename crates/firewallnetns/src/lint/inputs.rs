@@ -33,6 +33,8 @@ pub(crate) struct Part {
     pub(crate) source: Arc<Source>,
     /// What is wrong with its place in the list.
     pub(crate) problems: Problems,
+    /// That nothing in the list makes an interface.
+    pub(crate) rules_only: Option<Problem>,
 }
 
 /// The keys by which plugins are told apart.
@@ -102,7 +104,7 @@ fn network(source: &Arc<Source>) -> Result<Vec<Part>, Problems> {
 
 impl Part {
     fn new(source: Arc<Source>, list: &NetworkList, peek: &Peek<'_>, is_first: bool) -> Self {
-        let mut problems = Problems::default();
+        let (mut problems, mut rules_only) = (Problems::default(), None);
         // what comes first needs somebody who makes the interface, or makes it itself
         if is_first && peek.prev_result.is_none() && peek.delegate.is_none() {
             let conf = json!({ "cniVersion": list.version.as_str(), "name": list.name, "type": PLUGIN });
@@ -113,10 +115,17 @@ impl Part {
                 let start = source.text.find(&word).unwrap_or_default();
                 let range = start..start + word.len();
                 let origin = Origin { range, ..beginning(&source) };
-                problems.push(Problem { origin, message: error.msg, hint: error.details });
+                if list.plugins.iter().all(|plugin| plugin.plugin_type == PLUGIN) {
+                    let problem = Problem::new(origin, "nothing makes an interface: a runtime's ADD fails");
+                    rules_only = Some(problem.hint(
+                        "put it after a plugin that does, unless it is for `firewallnetns add` or `oci-hook`",
+                    ));
+                } else {
+                    problems.push(Problem { origin, message: error.msg, hint: error.details });
+                }
             }
         }
-        Self { source, problems }
+        Self { source, problems, rules_only }
     }
 }
 

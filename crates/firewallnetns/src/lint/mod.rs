@@ -25,7 +25,7 @@ use crate::call::ETC;
 use crate::databases::HostDatabases;
 use crate::gather::{LazyDataDir, read_section, read_variables, with_files};
 use crate::settings::Settings;
-use inputs::Input;
+use inputs::{Input, Part};
 use left_out::TakenOut;
 use samples::{Sample, addresses};
 
@@ -90,7 +90,7 @@ pub(crate) fn lint_file(path: &Path, options: &LintOptions) -> Vec<Diagnostic> {
         Ok(Input::Network(parts)) => {
             let mut all: Vec<Diagnostic> = Vec::new();
             for part in parts {
-                let mut looked = twice(|sample| look_at_network(&part.source, options, sample));
+                let mut looked = twice(|sample| look_at_network(&part, options, sample));
                 looked.problems.extend(part.problems);
                 if !looked.problems.0.is_empty() {
                     looked.findings.clear();
@@ -148,7 +148,8 @@ fn look_at_fw(source: &Arc<Source>, folder: &Path, options: &LintOptions, sample
 }
 
 /// A network configuration with all its files.
-fn look_at_network(source: &Arc<Source>, options: &LintOptions, sample: Sample) -> Looked {
+fn look_at_network(part: &Part, options: &LintOptions, sample: Sample) -> Looked {
+    let source = &part.source;
     let mut settings = match Settings::parse_named(&source.name, &source.text) {
         Ok(settings) => settings,
         Err(problems) => return Looked { problems, ..Looked::default() },
@@ -161,6 +162,8 @@ fn look_at_network(source: &Arc<Source>, options: &LintOptions, sample: Sample) 
     let mut variables = Variables::new();
     variables.layer(vars).layer(options.environment.iter().cloned());
     let mut look = Look::new(&settings, sample, variables);
+    let rules_only = part.rules_only.clone().map(|problem| Finding::new(Lint::RulesOnly, problem));
+    look.taken_out.findings.extend(rules_only);
     look.read_files();
     look.take(conf.section.clone());
     let mesos = mesos(source, &settings, options);

@@ -249,6 +249,10 @@ fn every_configuration_can_be_attached_to() {
         };
         let file = if kind == Conf { "docs.conf" } else { "docs.conflist" };
         world.write(&format!("{MESOS}/{file}"), &list.to_string());
+        if kind == Network {
+            let path = format!("{MESOS}/docs.conflist");
+            assert_eq!(world.firewallnetns(&["lint", "--deny-warnings", &path]).ok(), "", "{page}:\n{text}");
+        }
         let name = list["name"].as_str().expect("a name");
         let path = format!("{}:/usr/lib/cni", world.bin().display());
         let mappings = r#"{"portMappings":[{"containerPort":8899,"hostPort":8899,"protocol":"tcp"}]}"#;

@@ -49,14 +49,19 @@ impl Node {
         for name in ["firewallnetns", "macvtap"] {
             symlink(program(name), node.path(&format!("/opt/cni/bin/{name}"))).expect("linked");
         }
+        node.install_presets();
+        node
+    }
+
+    /// Puts the presets where they are looked for, as they are delivered.
+    pub(crate) fn install_presets(&self) {
         let presets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fw");
         for entry in fs::read_dir(presets).expect("presets") {
             let path = entry.expect("an entry").path();
             let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
             let text = fs::read_to_string(&path).expect("a preset");
-            node.write(&format!("/etc/cni/firewallnetns/{name}"), &text);
+            self.write(&format!("/etc/cni/firewallnetns/{name}"), &text);
         }
-        node
     }
 
     /// A file of the node as seen from outside.

@@ -31,6 +31,8 @@ pub enum Lint {
     MesosWithoutExecutor,
     /// `nothing-configured`
     NothingConfigured,
+    /// `rules-only`
+    RulesOnly,
     /// `name-resolved-once`
     NameResolvedOnce,
 }
@@ -48,7 +50,7 @@ pub enum Level {
 
 impl Lint {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::DropWithoutLoopback,
         Self::DropWithoutNd,
         Self::DropWithoutAnswers,
@@ -63,12 +65,13 @@ impl Lint {
         Self::UnsetVariable,
         Self::MesosWithoutExecutor,
         Self::NothingConfigured,
+        Self::RulesOnly,
         Self::NameResolvedOnce,
     ];
 
     /// The ids of all, in the same order.
-    pub const IDS: [&'static str; 15] = {
-        let mut ids = [""; 15];
+    pub const IDS: [&'static str; 16] = {
+        let mut ids = [""; 16];
         let mut at = 0;
         while at < ids.len() {
             ids[at] = Self::ALL[at].id();
@@ -94,6 +97,7 @@ impl Lint {
             Self::UnsetVariable => "unset-variable",
             Self::MesosWithoutExecutor => "mesos-without-executor",
             Self::NothingConfigured => "nothing-configured",
+            Self::RulesOnly => "rules-only",
             Self::NameResolvedOnce => "name-resolved-once",
         }
     }
@@ -133,6 +137,9 @@ impl Lint {
                 "the executor cannot answer its agent: tasks hang in staging, and a kill gets \"no kill ack\""
             }
             Self::NothingConfigured => "the container stays open",
+            Self::RulesOnly => {
+                "the ADD of a runtime fails; only `firewallnetns add` and `oci-hook` take such a network"
+            }
             Self::NameResolvedOnce => {
                 "addresses of a name are taken at ADD; when they change, the rule does not"
             }
