@@ -1,18 +1,23 @@
 //! The daemon alone in a container: it serves the namespace that it was started in.
 
+use std::ffi::OsString;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use fwn_kernel::ipset::{SetClient, SetError};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access::{self, InputPolicy, Refusal};
-use crate::kernel_sets::KernelSets;
+use crate::entry::{EntryError, Task};
+use crate::kernel_sets::{KernelSets, with_causes};
 use crate::limits::Connections;
 use crate::listen::{ListenError, listen_on};
 use crate::server;
 use crate::service::{Service, Surroundings};
 use crate::settings::Settings;
 use crate::surroundings::{KernelSurroundings, SurroundingsError};
+use crate::tls::{Tls, TlsError};
 use crate::token::{Token, TokenError};
 
 /// Why the daemon does not serve.
@@ -27,6 +32,12 @@ pub enum AloneError {
     /// The token is not fit.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The certificates are not fit.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The command does not run.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
     /// The port is not opened.
     #[error("port {port} stays closed: {refusal}; hint: {HINT}")]
     Unguarded {
@@ -62,6 +73,7 @@ pub fn open(settings: Settings) -> Result<Opened, AloneError> {
     let port = settings.port;
     access::open(&settings.access, input).map_err(|refusal| AloneError::Unguarded { port, refusal })?;
     let token = settings.token_file.as_deref().map(Token::read).transpose()?;
+    let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
     let listener = listen_on(port)?;
     let guards = guards(&settings, input);
     log::info!("listening on port {port}, guarded by {guards}");
@@ -69,6 +81,9 @@ pub fn open(settings: Settings) -> Result<Opened, AloneError> {
         .with_limits(settings.limits, Arc::new(Connections::default()));
     if let Some(token) = token {
         service = service.with_token(token);
+    }
+    if let Some(tls) = tls {
+        service = service.with_tls(tls);
     }
     Ok(Opened { listener, service: Arc::new(service) })
 }
@@ -97,26 +112,53 @@ pub fn raise_file_limit() {
 }
 
 impl Opened {
-    /// Serves until a signal asks to end.
+    /// Serves until a signal asks to end; or, beside `command`, until that ends, whose exit code it gives then.
     ///
     /// # Errors
-    /// [`AloneError::Runtime`]
-    pub fn serve(self) -> Result<(), AloneError> {
-        raise_file_limit();
+    /// [`AloneError`]
+    pub fn serve(self, command: &[OsString]) -> Result<u8, AloneError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(AloneError::Runtime)?.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
             let (stopper, shutdown) = server::shutdown();
-            let mut terminate = signal(SignalKind::terminate()).map_err(AloneError::Runtime)?;
-            let mut interrupt = signal(SignalKind::interrupt()).map_err(AloneError::Runtime)?;
-            let serving = server::serve(self.listener, self.service, shutdown);
-            tokio::pin!(serving);
-            let served = tokio::select! {
-                served = &mut serving => served,
-                _ = terminate.recv() => { stopper.stop(); serving.await }
-                _ = interrupt.recv() => { stopper.stop(); serving.await }
+            let ended: Pin<Box<dyn Future<Output = u8>>> = if command.is_empty() {
+                Box::pin(asked_to_end()?)
+            } else {
+                Box::pin(Task::start(command)?.ended())
             };
-            served.map_err(AloneError::Runtime)
+            // not before: the task has the limit that it was given
+            raise_file_limit();
+            let mut serving = pin!(server::serve(self.listener, self.service, shutdown));
+            let mut ended = ended;
+            tokio::select! {
+                code = &mut ended => {
+                    stopper.stop();
+                    serving.await.map_err(AloneError::Runtime)?;
+                    Ok(code)
+                }
+                served = &mut serving => {
+                    let error = served.err().map(AloneError::Runtime);
+                    match error {
+                        // the task does not need us
+                        Some(error) if !command.is_empty() => log::error!("{}", with_causes(&error)),
+                        Some(error) => return Err(error),
+                        None => {}
+                    }
+                    Ok(ended.await)
+                }
+            }
         })
     }
+}
+
+/// Returns when a signal asks the daemon to end.
+fn asked_to_end() -> Result<impl Future<Output = u8>, AloneError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(AloneError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AloneError::Runtime)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        0
+    })
 }

@@ -22,7 +22,7 @@ const UNREAD_MAX: usize = 1 << 20;
 /// The same where all connections together have more than [`UNREAD_ALL`].
 const UNREAD_FEW: usize = 16 << 10;
 /// Bytes of answers of all connections that may lie unread before each has to be content with few.
-const UNREAD_ALL: usize = 64 << 20;
+pub(crate) const UNREAD_ALL: usize = 64 << 20;
 /// Bytes read in one go at first, and at most.
 const READ_MIN: usize = 2 << 10;
 const READ_MAX: usize = 64 << 10;
@@ -46,6 +46,8 @@ pub enum End {
     Unread,
     /// The peer speaks TLS, and the port does not.
     Tls,
+    /// It achieved nothing, and others wanted its place.
+    Evicted,
     /// The daemon ends.
     Shutdown,
 }
@@ -72,6 +74,36 @@ pub async fn run<S: AsyncRead + AsyncWrite>(
     end
 }
 
+/// Tells a peer that is not served why, and closes.
+pub async fn turn_away<S: AsyncRead + AsyncWrite>(stream: S, reason: &str) {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut line = Vec::new();
+    Answer::Error(reason.to_owned()).render(&mut line);
+    line.push(b'\n');
+    let told = async {
+        if writer.write_all(&line).await.is_ok() {
+            close(&mut reader, &mut writer).await;
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, told).await;
+}
+
+/// Closes our side first. What the peer still sends is read: a socket that is closed with unread bytes answers with a
+/// reset, and that takes answers away that are on their way.
+pub(crate) async fn close<S: AsyncRead + AsyncWrite>(reader: &mut ReadHalf<S>, writer: &mut WriteHalf<S>) {
+    if writer.shutdown().await.is_err() {
+        return;
+    }
+    let mut scratch = Vec::with_capacity(READ_MIN);
+    let drain = async {
+        while let Ok(1..) = reader.read_buf(&mut scratch).await {
+            scratch.clear();
+        }
+    };
+    // who does not stop in time has had time to read
+    let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
 struct Connection<S> {
     reader: ReadHalf<S>,
     outbox: Outbox<S>,
@@ -89,6 +121,8 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         permit: &Permit,
         shutdown: &mut Shutdown,
     ) -> End {
+        // who was told nothing loses nothing
+        let mut told = false;
         // why no more lines are taken: what is left is to write
         let mut ending: Option<End> = None;
         let mut last_line = Instant::now();
@@ -97,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         let mut first_byte = true;
         loop {
             let unread = self.outbox.len();
+            told |= unread > 0;
             permit.note_unread(self.noted, unread);
             self.noted = unread;
             let room = if permit.all().unread() > UNREAD_ALL { UNREAD_FEW } else { UNREAD_MAX };
@@ -104,12 +139,16 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
 
             if may_answer && not_before.is_none_or(|time| time <= Instant::now()) {
                 let most = limits.rate.map_or(LINES, |rate| LINES.min(rate as usize).max(1));
-                let frames = self.input.take(most);
+                let frames = self.input.take(most, |line| handler.is_heavy(line));
                 if !frames.is_empty() {
                     let lines = frames.len();
                     self.outbox.expect_more();
+                    let before = self.outbox.bytes.len();
                     if handler.answer(&frames, &mut self.outbox.bytes) == Next::Close {
                         ending = Some(End::Refused);
+                    }
+                    if self.outbox.bytes.get(before..).is_some_and(|answers| answers.starts_with(b"ok")) {
+                        permit.keep();
                     }
                     last_line = Instant::now();
                     line_began = None;
@@ -123,7 +162,9 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             let may_read = may_answer && !waits && !self.input.has_ended();
             if self.outbox.is_done() && (ending.is_some() || (self.input.has_ended() && !waits)) {
                 let end = ending.unwrap_or(End::Closed);
-                self.close(&end).await;
+                if told {
+                    close(&mut self.reader, &mut self.outbox.writer).await;
+                }
                 return end;
             }
             if may_read && self.input.is_partial() {
@@ -173,25 +214,10 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
                         ending = Some(End::Idle);
                     }
                 }
+                () = permit.evicted(), if ending.is_none() => ending = Some(End::Evicted),
                 () = shutdown.requested(), if ending.is_none() => ending = Some(End::Shutdown),
             }
         }
-    }
-
-    /// Closes our side first. What the peer still sends is read: a socket that is closed with unread bytes answers
-    /// with a reset, and that takes answers away that are on their way.
-    async fn close(&mut self, end: &End) {
-        if self.outbox.writer.shutdown().await.is_err() || *end == End::Closed {
-            return;
-        }
-        let mut scratch = Vec::with_capacity(READ_MIN);
-        let drain = async {
-            while let Ok(1..) = self.reader.read_buf(&mut scratch).await {
-                scratch.clear();
-            }
-        };
-        // who does not stop in time has had time to read
-        let _ = tokio::time::timeout(LINGER, drain).await;
     }
 }
 

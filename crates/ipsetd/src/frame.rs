@@ -66,10 +66,11 @@ impl Input {
         self.discarding || !self.rest().is_empty()
     }
 
-    /// The next lines, at most `most` of them.
-    pub fn take(&mut self, most: usize) -> Vec<Frame<'_>> {
+    /// The next lines, at most `most` of them, and none behind one that is `heavy`.
+    pub fn take(&mut self, most: usize, heavy: impl Fn(&[u8]) -> bool) -> Vec<Frame<'_>> {
+        let mut full = false;
         let mut ranges = Vec::new();
-        while ranges.len() < most {
+        while ranges.len() < most && !full {
             let from = self.scanned.max(self.start);
             let rest = self.buffer.get(from..).unwrap_or_default();
             let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {
@@ -80,12 +81,13 @@ impl Input {
             if self.discarding {
                 self.discarding = false;
             } else {
+                full = self.buffer.get(self.start..end).is_some_and(&heavy);
                 ranges.push(if end - self.start > self.max { None } else { Some(self.start..end) });
             }
             self.start = end + 1;
             self.scanned = self.start;
         }
-        if ranges.len() < most && self.scanned == self.buffer.len() {
+        if ranges.len() < most && !full && self.scanned == self.buffer.len() {
             let left = self.buffer.len() - self.start;
             if self.discarding {
                 self.start = self.buffer.len();
@@ -125,7 +127,7 @@ mod tests {
         let mut lines = Vec::new();
         let mut drain = |input: &mut Input| {
             loop {
-                let frames = input.take(most);
+                let frames = input.take(most, |line| line.starts_with(b"!"));
                 if frames.is_empty() {
                     break;
                 }
@@ -170,16 +172,28 @@ mod tests {
         let mut input = Input::new(4);
         for _ in 0..100 {
             input.room(1000).extend_from_slice(&[b'x'; 1000]);
-            let _ = input.take(9);
+            let _ = input.take(9, |_| false);
         }
         assert!(input.buffer.capacity() < 4000, "{}", input.buffer.capacity());
         assert!(input.is_partial());
     }
 
+    #[test]
+    fn a_heavy_line_is_the_last_of_its_turn() {
+        let mut input = Input::new(9);
+        input.room(9).extend_from_slice(b"a\n!\nb\n!");
+        input.end();
+        let turns = std::iter::from_fn(|| {
+            let frames = input.take(9, |line| line == b"!").len();
+            (frames > 0).then_some(frames)
+        });
+        assert_eq!(turns.collect::<Vec<_>>(), [2, 2]);
+    }
+
     proptest! {
         #[test]
         fn pieces_make_no_difference(
-            bytes in prop::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..60),
+            bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'!'), any::<u8>()], 0..60),
             cuts in prop::collection::vec(0usize..60, 0..8),
             most in 1usize..5,
         ) {

@@ -24,6 +24,8 @@ const ENTRY_MIN: usize = 3;
 pub struct KernelSets {
     client: SetClient,
     known: HashMap<String, SetHeader>,
+    /// How often a set turned out to be another one than was known.
+    news: u64,
 }
 
 /// Most sets that are remembered: names come from peers, but only those of sets that are there.
@@ -36,7 +38,7 @@ impl KernelSets {
     /// The kernel cannot be asked for its sets.
     pub fn new(mut client: SetClient) -> Result<Self, SetError> {
         copy::destroy_leftovers(&mut client)?;
-        Ok(Self { client, known: HashMap::new() })
+        Ok(Self { client, known: HashMap::new(), news: 0 })
     }
 
     /// What the set is, as far as known; asks if nothing is.
@@ -47,7 +49,7 @@ impl KernelSets {
         self.known.get(set).ok_or_else(|| missing(set))
     }
 
-    /// Asks what the set is. Gives whether that is news.
+    /// Asks what the set is. Gives whether it is another one than was known.
     fn renew(&mut self, set: &str) -> Result<bool, String> {
         let header = self.client.header(set).map_err(|error| with_causes(&error))?;
         let Some(header) = header else {
@@ -57,7 +59,8 @@ impl KernelSets {
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
-        let news = self.known.get(set).is_none_or(|known| !same(known, &header));
+        let news = self.known.get(set).is_some_and(|known| !same(known, &header));
+        self.news += u64::from(news);
         self.known.insert(set.to_owned(), header);
         Ok(news)
     }
@@ -73,7 +76,7 @@ impl KernelSets {
 
     /// A run of changes that differ in their entries only.
     fn change(&mut self, first: &Change<'_>, run: &[Request<'_>], answers: &mut Vec<Answer>) {
-        let start = answers.len();
+        let (start, news) = (answers.len(), self.news);
         let verb = if first.delete { EntryVerb::Delete } else { EntryVerb::Add };
         let mut entries = Vec::with_capacity(run.len());
         let mut places = Vec::with_capacity(run.len());
@@ -95,10 +98,9 @@ impl KernelSets {
         }
         self.send(first, &mut entries, &mut places, answers);
 
-        // what was refused because the set is another one now, is tried once more as what it is now
+        // what was refused because the set has become another one, is tried once more as what it is now
         let failed = |answer: &Answer| matches!(answer, Answer::Error(_));
-        let news = answers.iter().skip(start).any(failed) && self.renew(first.set).unwrap_or(false);
-        if !news {
+        if !answers.iter().skip(start).any(failed) || self.renew(first.set).is_err() || self.news == news {
             return;
         }
         for (answer, request) in answers.iter_mut().skip(start).zip(run) {
@@ -139,6 +141,9 @@ impl KernelSets {
             Ok(entry) => entry,
             Err(message) => return Answer::Error(message),
         };
+        if self.is_divisible(change, &entry) {
+            return self.whole(&[Request::Change(change.clone())]);
+        }
         let mut answer = [Answer::Done];
         self.send(change, &mut vec![entry], &mut vec![0], &mut answer);
         let [answer] = answer;

@@ -1,10 +1,12 @@
 //! What one peer may take of the daemon, and all together: numbers, and the counters that they are compared with.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 /// Limits of one port, or of all ports of a daemon together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub struct Limits {
     pub rate: Option<u32>,
     /// Connections in all.
     pub connections: usize,
-    /// Connections of one peer.
+    /// Connections of one peer: an IPv4 address, or an IPv6 network of 64 bits.
     pub per_peer: usize,
     /// How long a connection may be silent between two lines.
     pub idle: Duration,
@@ -57,6 +59,18 @@ pub struct Connections {
     count: AtomicUsize,
     /// Bytes of answers that peers have not read.
     unread: AtomicUsize,
+    /// Connections that have achieved nothing yet, by age: they go first when others want in.
+    idlers: Mutex<Idlers>,
+    /// Bytes of batches that are not committed yet.
+    batches: AtomicUsize,
+    /// Connections that are being told why they are not served.
+    turned_away: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Idlers {
+    next: u64,
+    all: BTreeMap<u64, Arc<Notify>>,
 }
 
 #[derive(Debug, Default)]
@@ -67,24 +81,47 @@ struct Peer {
 }
 
 impl Connections {
-    /// A place for a connection of `peer`; it is given back when the [`Permit`] is dropped.
+    /// A place for a connection of `peer`; it is given back when the [`Permit`] is dropped. Where all are taken, the
+    /// oldest connection that has achieved nothing yet has to go.
     ///
     /// # Errors
     /// [`Full`]
     pub fn enter(self: &Arc<Self>, peer: Option<IpAddr>, limits: &Limits) -> Result<Permit, Full> {
+        let peer = peer.map(network);
+        if let Some(address) = peer
+            && self.peers().get(&address).is_some_and(|peer| peer.connections >= limits.per_peer)
+        {
+            return Err(Full::Peer);
+        }
         if self.count.load(Ordering::Relaxed) >= limits.connections {
-            return Err(Full::All);
+            let (_, oldest) = self.idlers().all.pop_first().ok_or(Full::All)?;
+            oldest.notify_one();
         }
         if let Some(address) = peer {
-            let mut peers = self.peers();
-            let peer = peers.entry(address).or_default();
-            if peer.connections >= limits.per_peer {
-                return Err(Full::Peer);
-            }
-            peer.connections += 1;
+            self.peers().entry(address).or_default().connections += 1;
         }
         self.count.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { all: Arc::clone(self), peer })
+        let evicted = Arc::new(Notify::new());
+        let mut idlers = self.idlers();
+        let number = idlers.next;
+        idlers.next += 1;
+        idlers.all.insert(number, Arc::clone(&evicted));
+        drop(idlers);
+        Ok(Permit { all: Arc::clone(self), peer, number, evicted })
+    }
+
+    /// A place among those that are told why they are not served; `None` where there are so many that they are not.
+    pub fn turn_away(self: &Arc<Self>) -> Option<TurnedAway> {
+        if self.turned_away.load(Ordering::Relaxed) >= TURNED_AWAY_MAX {
+            return None;
+        }
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+        Some(TurnedAway(Arc::clone(self)))
+    }
+
+    /// Room for a batch.
+    pub fn batch(self: &Arc<Self>) -> BatchRoom {
+        BatchRoom { all: Arc::clone(self), bytes: 0 }
     }
 
     /// Connections that are open.
@@ -97,9 +134,65 @@ impl Connections {
         self.unread.load(Ordering::Relaxed)
     }
 
+    fn idlers(&self) -> MutexGuard<'_, Idlers> {
+        self.idlers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn peers(&self) -> MutexGuard<'_, HashMap<IpAddr, Peer>> {
         // numbers are right at every point where a panic could be
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Most bytes of one batch, and of all that are not committed yet.
+const BATCH_MAX: usize = 16 << 20;
+const BATCHES_MAX: usize = 64 << 20;
+
+/// The room of a batch; it is given back when this is dropped.
+#[derive(Debug)]
+pub struct BatchRoom {
+    all: Arc<Connections>,
+    bytes: usize,
+}
+
+impl BatchRoom {
+    /// Room for a line more; whether there is some.
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let fits = self.bytes + bytes <= BATCH_MAX
+            && self.all.batches.load(Ordering::Relaxed) + bytes <= BATCHES_MAX;
+        if fits {
+            self.bytes += bytes;
+            self.all.batches.fetch_add(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+}
+
+impl Drop for BatchRoom {
+    fn drop(&mut self) {
+        self.all.batches.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Most connections at a time that are told why they are not served.
+const TURNED_AWAY_MAX: usize = 256;
+
+/// Who counts as one peer: an IPv4 address, or an IPv6 network of 64 bits, in which a machine has as many addresses
+/// as it likes.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+/// A connection that is told why it is not served.
+#[derive(Debug)]
+pub struct TurnedAway(Arc<Connections>);
+
+impl Drop for TurnedAway {
+    fn drop(&mut self) {
+        self.0.turned_away.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -108,9 +201,21 @@ impl Connections {
 pub struct Permit {
     all: Arc<Connections>,
     peer: Option<IpAddr>,
+    number: u64,
+    evicted: Arc<Notify>,
 }
 
 impl Permit {
+    /// Returns when the connection has to go for another.
+    pub async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    /// The connection has achieved something: it stays.
+    pub fn keep(&self) {
+        self.all.idlers().all.remove(&self.number);
+    }
+
     /// How long to wait before the next lines, now that `lines` have been answered.
     pub fn pace(&self, lines: usize, rate: Option<u32>) -> Option<Instant> {
         let (Some(rate), Some(address)) = (rate, self.peer) else { return None };
@@ -140,6 +245,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.keep();
         self.all.count.fetch_sub(1, Ordering::Relaxed);
         let Some(address) = self.peer else { return };
         let now = Instant::now();

@@ -246,6 +246,12 @@ pub fn parse_line(line: &[u8]) -> Result<Command<'_>, LineError> {
     Ok(Command::Request(request))
 }
 
+/// The word that stands for the verb, in a line that need not be a good one.
+pub fn verb_of(line: &[u8]) -> &[u8] {
+    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.into_iter().find(|word| !matches!(*word, b"-exist" | b"-!")).unwrap_or_default()
+}
+
 /// Splits words off the front of a line. `-exist` and `-!` may stand anywhere, as with ipset.
 struct Words<'a> {
     rest: &'a str,
@@ -342,6 +348,15 @@ mod tests {
         assert_eq!(parse_line(line), Ok(change(false, false, "s", r#"1.2.3.4 comment "no  -exist here""#)));
         let line = br#"add s 1.2.3.4 -exist comment "no  -exist here""#;
         assert_eq!(parse_line(line), Ok(change(false, true, "s", r#"1.2.3.4 comment "no  -exist here""#)));
+    }
+
+    #[test]
+    fn finds_the_verb_of_any_line() {
+        for line in ["list", " list s", "-exist list\r", "\t-! -exist list s"] {
+            assert_eq!(verb_of(line.as_bytes()), b"list", "{line}");
+        }
+        assert_eq!(verb_of(b"add blacklist 1.2.3.4"), b"add");
+        assert_eq!(verb_of(b""), b"");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use clap::{Arg, Command};
 use log::LevelFilter;
 
 use crate::alone::{self, AloneError};
+use crate::entry;
 use crate::kernel_sets::with_causes;
 use crate::logging;
 use crate::settings::{Given, flags};
@@ -56,17 +57,22 @@ pub fn run(environment: impl Iterator<Item = (OsString, OsString)>, arguments: V
         Err(error) => return say(&error.render().to_string(), USAGE),
     };
     let given = Given { flags: &matches, environment: &environment };
+    let command: Vec<OsString> = matches.get_many("command").into_iter().flatten().cloned().collect();
     if let Some(why) = given.disabled() {
-        return say(&format!("ipsetd: nothing to do: {why}\n"), SUCCESS);
+        say(&format!("ipsetd: nothing to do: {why}\n"), SUCCESS);
+        if command.is_empty() {
+            return SUCCESS;
+        }
+        let error = entry::become_command(&command);
+        return say(&format!("ipsetd: error: {}\n", with_causes(&error)), error.code());
     }
     let settings = match given.settings() {
         Ok(settings) => settings,
         Err(error) => return say(&format!("ipsetd: error: {error}\n"), USAGE),
     };
     logging::start(if settings.debug { LevelFilter::Debug } else { LevelFilter::Info });
-    let done = alone::open(settings).and_then(alone::Opened::serve);
-    let code = match done {
-        Ok(()) => SUCCESS,
+    let code = match alone::open(settings).and_then(|opened| opened.serve(&command)) {
+        Ok(code) => code,
         Err(error) => failed(&error),
     };
     log::logger().flush();
@@ -75,7 +81,10 @@ pub fn run(environment: impl Iterator<Item = (OsString, OsString)>, arguments: V
 
 fn failed(error: &AloneError) -> u8 {
     log::error!("{}", with_causes(error));
-    FAILURE
+    match error {
+        AloneError::Entry(error) => error.code(),
+        _ => FAILURE,
+    }
 }
 
 fn say(text: &str, code: u8) -> u8 {

@@ -5,16 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 
 use crate::access::{self, Certificate, InputPolicy, PeerAddress, Refusal};
-use crate::connection::{self, End};
-use crate::executor::Answer;
+use crate::connection::{self, End, TLS_HANDSHAKE};
+use crate::limits::Permit;
 use crate::service::Service;
 use crate::session::Session;
+use crate::tls::Tls;
 
 /// How long connections may take to send their last answers when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -91,24 +93,88 @@ pub async fn serve(
 }
 
 /// One connection: whether it may be, then its lines.
-async fn admit(mut stream: TcpStream, peer: SocketAddr, service: Arc<Service>, mut shutdown: Shutdown) {
+async fn admit(stream: TcpStream, peer: SocketAddr, service: Arc<Service>, mut shutdown: Shutdown) {
     let address = canonical(peer.ip());
     let name = SocketAddr::new(address, peer.port()).to_string();
     let permit = match service.connections().enter(Some(address), service.limits()) {
         Ok(permit) => permit,
         Err(full) => return turn_away(stream, &service, &name, &full.to_string()).await,
     };
-    let certificate = Certificate::Absent;
-    if let Err(reason) = judge(&service, address, certificate) {
+    // what only the certificate can be refused for comes once it is seen
+    if let Err(reason) = judge(&service, address, Certificate::Right) {
         drop(permit);
         return turn_away(stream, &service, &name, &reason).await;
     }
     // answers are small and somebody waits for each
     let _ = stream.set_nodelay(true);
     log::debug!("{}{name} connected", service.label());
-    let mut session = Session::new(Arc::clone(&service), name.clone());
-    let end = connection::run(&mut stream, &mut session, service.limits(), &permit, &mut shutdown).await;
-    report(&service, &name, &end);
+    let Some(tls) = service.tls().cloned() else {
+        return converse(stream, &service, &name, &permit, &mut shutdown).await;
+    };
+    let agreed = tokio::select! {
+        agreed = tokio::time::timeout(service.limits().patience, agree(tls, stream)) => agreed,
+        () = permit.evicted() => return report(&service, &name, &End::Evicted),
+        () = shutdown.requested() => return,
+    };
+    match agreed {
+        Err(_) => log::warn!("{}{name} closed: TLS was not agreed on in time", service.label()),
+        Ok(Agreed::Plain(stream)) => {
+            drop(permit);
+            turn_away(stream, &service, &name, "this port speaks TLS only").await;
+        }
+        Ok(Agreed::Failed { stream, certificate, message }) => {
+            drop(permit);
+            let refused = certificate.and_then(|certificate| judge(&service, address, certificate).err());
+            log::warn!("{}{name} refused: {}", service.label(), refused.unwrap_or(message));
+            // it has been sent an alert, which a reset would take away
+            linger(stream, &service).await;
+        }
+        Ok(Agreed::Tls(stream, certificate)) => match judge(&service, address, certificate) {
+            Ok(()) => converse(stream, &service, &name, &permit, &mut shutdown).await,
+            Err(reason) => {
+                drop(permit);
+                turn_away(stream, &service, &name, &reason).await;
+            }
+        },
+    }
+}
+
+/// What came of a handshake.
+enum Agreed {
+    Tls(Box<TlsStream<TcpStream>>, Certificate),
+    /// The peer does not speak TLS.
+    Plain(TcpStream),
+    Failed {
+        stream: TcpStream,
+        certificate: Option<Certificate>,
+        message: String,
+    },
+}
+
+async fn agree(tls: Tls, stream: TcpStream) -> Agreed {
+    // whoever sends a line in the clear shall read why it is not taken
+    let mut first = [0];
+    if !matches!(stream.peek(&mut first).await, Ok(1)) || first != [TLS_HANDSHAKE] {
+        return Agreed::Plain(stream);
+    }
+    match tls.accept(stream).await {
+        Ok((stream, certificate)) => Agreed::Tls(stream, certificate),
+        Err((failed, stream)) => {
+            Agreed::Failed { stream, certificate: failed.certificate, message: failed.message }
+        }
+    }
+}
+
+async fn converse<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    service: &Arc<Service>,
+    name: &str,
+    permit: &Permit,
+    shutdown: &mut Shutdown,
+) {
+    let mut session = Session::new(Arc::clone(service), name);
+    let end = connection::run(stream, &mut session, service.limits(), permit, shutdown).await;
+    report(service, name, &end);
 }
 
 /// Whether the peer may connect; the reason why not.
@@ -125,14 +191,19 @@ fn judge(service: &Service, address: IpAddr, certificate: Certificate) -> Result
 }
 
 /// Says why, and closes.
-async fn turn_away(mut stream: TcpStream, service: &Service, name: &str, reason: &str) {
+async fn turn_away<S: AsyncRead + AsyncWrite>(stream: S, service: &Service, name: &str, reason: &str) {
     log::warn!("{}{name} refused: {reason}", service.label());
-    let mut line = Vec::new();
-    Answer::Error(reason.to_owned()).render(&mut line);
-    line.push(b'\n');
-    // the socket's buffer has room for one line
-    let _ = stream.write_all(&line).await;
-    let _ = stream.shutdown().await;
+    if let Some(_place) = service.connections().turn_away() {
+        connection::turn_away(stream, reason).await;
+    }
+}
+
+/// Closes, and leaves the peer time to read what it was sent.
+async fn linger(stream: TcpStream, service: &Service) {
+    if let Some(_place) = service.connections().turn_away() {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        connection::close(&mut reader, &mut writer).await;
+    }
 }
 
 fn report(service: &Service, name: &str, end: &End) {
@@ -141,6 +212,7 @@ fn report(service: &Service, name: &str, end: &End) {
         End::Closed | End::Shutdown => log::debug!("{label}{name} left"),
         End::Refused => log::warn!("{label}{name} refused: it speaks another protocol"),
         End::Tls => log::warn!("{label}{name} refused: it speaks TLS, this port does not"),
+        End::Evicted => log::warn!("{label}{name} closed: it said nothing, and others waited"),
         End::Idle => log::info!("{label}{name} closed: it was idle"),
         End::HalfLine => log::warn!("{label}{name} closed: it did not end its line"),
         End::Unread => log::warn!("{label}{name} closed: it did not read its answers"),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::access::{Access, InputPolicy};
 use crate::executor::Executor;
 use crate::limits::{Connections, Limits};
+use crate::tls::Tls;
 use crate::token::Token;
 
 /// What only the namespace itself can tell. It is asked for every connection: addresses come and go.
@@ -27,6 +28,7 @@ pub struct Service {
     name: String,
     access: Access,
     token: Option<Token>,
+    tls: Option<Tls>,
     limits: Limits,
     connections: Arc<Connections>,
     executor: Mutex<Box<dyn Executor>>,
@@ -45,6 +47,7 @@ impl Service {
             name: name.into(),
             access,
             token: None,
+            tls: None,
             limits: Limits::default(),
             connections: Arc::default(),
             executor: Mutex::new(executor),
@@ -58,6 +61,12 @@ impl Service {
         self.access.token = true;
         self.token = Some(token);
         self
+    }
+
+    /// TLS; whether a certificate is asked for, `access` says.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Other limits, counted over all services that share `connections`.
@@ -74,6 +83,11 @@ impl Service {
     /// Its rules.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// How it speaks TLS, if it does.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// Its limits.

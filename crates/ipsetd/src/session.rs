@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use crate::access::{self, Refusal, TokenShown};
+use crate::connection::UNREAD_ALL;
 use crate::executor::{Answer, printable};
 use crate::frame::Frame;
-use crate::line::{Command, LineError, Request, Verb, parse_line};
+use crate::limits::BatchRoom;
+use crate::line::{Command, LineError, Request, Verb, parse_line, verb_of};
 use crate::service::Service;
 
 /// Answers lines, for [`crate::connection::run`].
@@ -14,6 +16,12 @@ pub trait Handler {
     /// Appends one answer line for each frame, in order. What is behind a frame that ends the connection is not
     /// looked at.
     fn answer(&mut self, frames: &[Frame<'_>], answers: &mut Vec<u8>) -> Next;
+
+    /// Whether the answer to a line can be so long that others should wait until it is sent.
+    fn is_heavy(&self, line: &[u8]) -> bool {
+        let _ = line;
+        false
+    }
 
     /// The connection ends.
     fn end(&mut self);
@@ -40,8 +48,8 @@ pub struct Session {
 }
 
 /// The lines since `begin`.
-#[derive(Default)]
 struct Batch {
+    room: BatchRoom,
     lines: Vec<Vec<u8>>,
     /// The first that cannot be carried out, from 1, and why.
     bad: Option<(usize, String)>,
@@ -85,7 +93,8 @@ impl Session {
                 go_on(self.bad_line("a batch has begun already".into()))
             }
             Ok(Command::Begin) => {
-                self.batch = Some(Batch::default());
+                let room = self.service.connections().batch();
+                self.batch = Some(Batch { room, lines: Vec::new(), bad: None, count: 0 });
                 go_on(Answer::Done)
             }
             Ok(Command::Commit) => go_on(self.commit()),
@@ -100,6 +109,9 @@ impl Session {
                     return go_on(self.add_to_batch(line, &request));
                 }
                 match request {
+                    Request::List { .. } if self.service.connections().unread() > UNREAD_ALL => {
+                        go_on(Answer::Error("too many answers lie unread, ask again later".into()))
+                    }
                     Request::List { set: None } => go_on(self.names()),
                     request => Ok(request),
                 }
@@ -144,6 +156,11 @@ impl Session {
         let most = self.service.limits().batch;
         if self.batch.as_ref().is_some_and(|batch| batch.lines.len() >= most) {
             return self.bad_line(format!("a batch has at most {most} lines"));
+        }
+        // a vector for each line
+        let bytes = line.len() + size_of::<Vec<u8>>();
+        if self.batch.as_mut().is_some_and(|batch| !batch.room.grow(bytes)) {
+            return self.bad_line("there is no room for so large a batch".into());
         }
         let checked = self.service.executor().check(request);
         if let Err(message) = checked {
@@ -234,7 +251,8 @@ impl Session {
             }
             Frame::Line(line) => {
                 let text = printable(&String::from_utf8_lossy(line.trim_ascii()));
-                if text.starts_with("auth") { "auth ...".into() } else { format!("`{text}`") }
+                let secret = verb_of(line).get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"auth"));
+                if secret { "auth ...".into() } else { format!("`{text}`") }
             }
         }
     }
@@ -310,6 +328,10 @@ impl Handler for Session {
             answers.push(b'\n');
         }
         next
+    }
+
+    fn is_heavy(&self, line: &[u8]) -> bool {
+        line.contains(&b'l') && verb_of(line) == b"list"
     }
 
     fn end(&mut self) {

@@ -34,6 +34,7 @@ const BLOCKS: &[(&str, &[Kind])] = &[
     ),
     ("docs/containerd.md", &[Kind::Runtime, Kind::Runtime, Kind::Runtime, Kind::Toml]),
     ("docs/getting-started.md", &[Kind::Shell, Kind::Shell, Kind::Shell]),
+    ("docs/ipsetd.md", &[Kind::Daemon, Kind::Transcript]),
     ("docs/kubernetes.md", &[Kind::Network, Kind::Toml]),
     ("docs/lint.md", &[Kind::Console, Kind::Fw, Kind::Alone]),
     ("docs/macvtap.md", &[Kind::Network, Kind::Plugin]),
@@ -90,6 +91,10 @@ enum Kind {
     Rule,
     /// ```` ```console ````: commands and what they print; `transcripts.rs` runs them.
     Console,
+    /// ```` ```sh ````: run by the tests of crates/ipsetd, against the daemon.
+    Daemon,
+    /// ```` ```transcript ````: lines and answers of the daemon, replayed there, too.
+    Transcript,
     /// ```` ```text ````: compared with what the program says.
     Message,
 }
@@ -97,7 +102,8 @@ enum Kind {
 impl Kind {
     fn info(self) -> &'static str {
         match self {
-            Self::Shell | Self::Alone | Self::Outside | Self::Runtime => "sh",
+            Self::Shell | Self::Alone | Self::Outside | Self::Runtime | Self::Daemon => "sh",
+            Self::Transcript => "transcript",
             Self::Hooks => "json hooks",
             Self::Unit => "ini",
             Self::Toml => "toml",

@@ -78,6 +78,7 @@ impl SetClient {
             Err(SocketError::Kernel(errors)) if errors.iter().any(|error| error.errno == libc::EINVAL) => {
                 return Err(SetError::NoIpset);
             }
+            Err(error) if error.errno() == Some(libc::EPERM) => return Err(SetError::NotAllowed),
             other => other.map_err(SetError::Socket)?,
         }
         let (least, most) = kernel.ok_or(Malformed)?;

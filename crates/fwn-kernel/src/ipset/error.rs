@@ -34,6 +34,9 @@ pub enum SetError {
     /// The kernel has no ip_set.
     #[error("this kernel does not offer ipsets")]
     NoIpset,
+    /// The privilege is missing.
+    #[error("changing sets needs CAP_NET_ADMIN in the user namespace of the network namespace")]
+    NotAllowed,
     /// The kernel does not have this type, or not for this family.
     #[error("this kernel does not offer set type `{0}`")]
     NoType(SetKind),

@@ -1,0 +1,143 @@
+//! What one peer can make the daemon keep, and what others see of it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::kit::{ADDRESS, Daemon, PATIENCE, ask, connect, sandbox};
+
+const ANY: (&str, &str) = ("IPSET_ALLOW_ANY", "1");
+
+/// KiB of memory that are in use, of the daemon behind `nsenter`, which becomes it.
+fn memory(daemon: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn ten_thousand_that_say_nothing_keep_nobody_out() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("readable");
+    assert!(hard >= 12_000, "the test needs 12000 open files, at most {hard} are allowed");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("raised");
+    let sandbox = sandbox();
+    sandbox.host.sh("for n in $(seq 0 199); do ip addr add 10.9.1.$n/32 dev host0; done");
+    sandbox.container.sh("ip route add 10.9.1.0/24 via 10.9.0.1");
+    let daemon = Daemon::start(&sandbox, &[ANY], &[]);
+    let before = memory(&daemon);
+    let mut useful = connect(&sandbox.host, ADDRESS);
+    let mut served = |n: usize| {
+        useful.write_all(b"test blacklistsmtp 1.0.0.1\n").expect("sent");
+        let mut answer = [0; 10];
+        useful.read_exact(&mut answer).unwrap_or_else(|error| panic!("served after {n}: {error}"));
+        assert_eq!(&answer, b"ok not in\n");
+    };
+    served(0);
+    let silent: Vec<TcpStream> = sandbox.host.run(|| {
+        let connections = (0..10_000).map(|n| {
+            let from = format!("10.9.1.{}:0", n % 200).parse().expect("an address");
+            bound_connect(from)
+        });
+        connections.collect()
+    });
+    served(10_000);
+    // somebody new, too
+    assert_eq!(ask(&sandbox, "add blacklistsmtp 1.0.0.1\n"), "ok\n");
+    let after = memory(&daemon);
+    assert!(after < before + 20_000, "{before} KiB, then {after} KiB");
+    assert_eq!(silent.len(), 10_000);
+}
+
+fn bound_connect(from: std::net::SocketAddr) -> TcpStream {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
+    use std::os::fd::AsRawFd;
+    let socket =
+        socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(from)).expect("the address is there");
+    let target: std::net::SocketAddr = ADDRESS.parse().expect("an address");
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(target)).expect("it listens");
+    socket.into()
+}
+
+#[test]
+fn a_peer_has_so_many_connections_and_no_more() {
+    let sandbox = sandbox();
+    let mut daemon = Daemon::start(&sandbox, &[ANY, ("IPSET_MAX_PER_PEER", "2")], &["--max-connections=3"]);
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect(&sandbox.host, ADDRESS);
+        stream.write_all(b"list\n").expect("sent");
+        stream.read_exact(&mut [0; 17]).expect("answered");
+        held.push(stream);
+    }
+    assert_eq!(ask(&sandbox, "list\n"), "error: too many connections of this peer\n");
+    daemon.wait_for("refused: too many connections of this peer");
+    // another peer has the third; all have achieved something, so none has to go
+    let mut other = connect(&sandbox.host, "[fd09::2]:9999");
+    other.write_all(b"list\n").expect("sent");
+    other.read_exact(&mut [0; 17]).expect("answered");
+    let answer = crate::kit::exchange(&sandbox.host, "[fd09::2]:9999", b"list\n");
+    assert_eq!(answer, "error: too many connections\n");
+    drop(held);
+    // their places are free once the daemon has seen that they are gone
+    let end = Instant::now() + PATIENCE;
+    while ask(&sandbox, "list\n") != "ok blacklistsmtp\n" {
+        assert!(Instant::now() < end, "places are not given back");
+    }
+}
+
+#[test]
+fn who_never_reads_is_closed_and_others_are_served() {
+    let sandbox = sandbox();
+    let mut daemon = Daemon::start(&sandbox, &[ANY, ("IPSET_PATIENCE", "2")], &[]);
+    let before = memory(&daemon);
+    let mut stream = connect(&sandbox.host, ADDRESS);
+    stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a time");
+    let lines = "test blacklistsmtp 1.0.0.1 nonsense\n".repeat(2000);
+    let mut stuck = false;
+    for _ in 0..2000 {
+        match stream.write(lines.as_bytes()) {
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                stuck = true;
+                break;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(stuck, "the daemon reads on for ever");
+    assert_eq!(ask(&sandbox, "test blacklistsmtp 1.0.0.1\n"), "ok not in\n");
+    let after = memory(&daemon);
+    assert!(after < before + 20_000, "{before} KiB, then {after} KiB");
+    daemon.wait_for("closed: it did not read its answers");
+}
+
+#[test]
+fn an_endless_line_is_answered_once_and_kept_nowhere() {
+    let sandbox = sandbox();
+    let daemon = Daemon::open(&sandbox);
+    let before = memory(&daemon);
+    let mut stream = connect(&sandbox.host, ADDRESS);
+    for _ in 0..500 {
+        stream.write_all(&vec![b'x'; 100_000]).expect("it is read");
+    }
+    assert!(memory(&daemon) < before + 10_000, "{before} KiB before");
+    stream.write_all(b"\ntest blacklistsmtp 1.0.0.1\n").expect("sent");
+    stream.shutdown(std::net::Shutdown::Write).expect("closed");
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).expect("answers");
+    assert_eq!(answers, "error: the line is longer than 4096 bytes\nok not in\n");
+}
+
+#[test]
+fn who_is_too_quick_waits() {
+    let sandbox = sandbox();
+    let _daemon = Daemon::start(&sandbox, &[ANY], &["--max-rate", "100"]);
+    let begin = Instant::now();
+    let answers = ask(&sandbox, &"test blacklistsmtp 1.0.0.1\n".repeat(150));
+    assert_eq!(answers, "ok not in\n".repeat(150));
+    // the first hundred at once, the others after the second that these have cost
+    assert!(begin.elapsed() >= Duration::from_millis(950), "{:?}", begin.elapsed());
+}
