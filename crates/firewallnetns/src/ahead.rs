@@ -1,6 +1,7 @@
 //! What can be told of a configuration before its delegates have run: all is read and checked but what waits for
 //! their result, so that a slip costs no interface.
 
+use fwn_cni::error::CniError;
 use fwn_kernel::firewall::apply::Connection;
 use fwn_kernel::netns::available_families;
 use fwn_plan::config::{ForEach, Section, Text};
@@ -24,7 +25,7 @@ pub(crate) fn look_ahead(
     call: &Call<'_>,
     environment: Vec<(String, String)>,
     connection: &mut Connection,
-) -> Result<Addresses, fwn_cni::error::CniError> {
+) -> Result<Addresses, CniError> {
     let Some(ruleset) = gather_first(call, environment)? else { return Ok(Addresses::new()) };
     let hosts = resolve(&ruleset.host_names(), &call.settings.resolver)
         .map_err(|error| unresolved(&ruleset, error))?;

@@ -7,6 +7,7 @@ use fwn_cni::exec::PluginCall;
 use fwn_cni::invocation::Command;
 use fwn_kernel::firewall::record::RecordedNetns;
 use fwn_kernel::netns::TargetNetns;
+use fwn_plan::config::Text;
 use fwn_plan::problem::{Problem, Problems};
 use serde_json::json;
 
@@ -42,8 +43,8 @@ impl Call<'_> {
             );
             return Err(CniError::new(ErrorCode::BadConfig, message).with_details(hint));
         }
-        let own = |plugin: &&fwn_plan::config::Text| plugin.value == conf.plugin_type;
-        let problem = |plugin: &fwn_plan::config::Text| {
+        let own = |plugin: &&Text| plugin.value == conf.plugin_type;
+        let problem = |plugin: &Text| {
             let message = format!("`{}` cannot delegate to itself", plugin.value);
             Problem::new(plugin.origin.clone(), message).hint("rules and files of both fit into one")
         };

@@ -4,10 +4,12 @@
 
 mod agent;
 mod brute_force;
+mod delegates;
 mod fixture;
 mod icmpv6;
 mod mesos;
 mod names;
+mod node;
 mod presets;
 mod rules;
 mod seed;
