@@ -225,7 +225,8 @@ pub(crate) fn is_fw(path: &Path, text: &str) -> bool {
 fn network_conf(source: &Arc<Source>) -> Result<NetworkConf, CniError> {
     let text = source.text.as_str();
     if text.starts_with('\u{feff}') {
-        let origin = Origin { source: Arc::clone(source), path: Vec::new(), range: 0..3, span: None };
+        let root = fwn_plan::origin::Path::default();
+        let origin = Origin { source: Arc::clone(source), path: root, range: 0..3, span: None };
         let problem = Problem::new(origin, "the file begins with a byte order mark")
             .hint("save it as UTF-8 without a byte order mark: runtimes do not take it either");
         return Err(wrong(&problem.into()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fwn_plan::config::{Engine, LogLevel, NetConf, Text, parse_netconf};
-use fwn_plan::origin::{Origin, Source};
+use fwn_plan::origin::{Origin, Path, Source};
 use fwn_plan::problem::{Problem, Problems};
 
 use crate::ipsetd::Daemon;
@@ -134,7 +134,7 @@ impl Settings {
     /// The configuration as a whole, for what is wrong with no key in particular.
     pub(crate) fn whole(&self) -> Origin {
         let range = 0..self.source.text.len();
-        Origin { source: Arc::clone(&self.source), path: Vec::new(), range, span: None }
+        Origin { source: Arc::clone(&self.source), path: Path::default(), range, span: None }
     }
 
     /// Starts logging as the configuration has it.

@@ -44,13 +44,53 @@ pub enum Step {
     Index(usize),
 }
 
+/// The way to a JSON value from the root. Values of one list or object share the way to it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Path(Option<Arc<Link>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Link {
+    parent: Path,
+    step: Step,
+}
+
+impl Path {
+    /// The way to a value inside.
+    #[must_use]
+    pub fn join(&self, step: Step) -> Self {
+        Self(Some(Arc::new(Link { parent: self.clone(), step })))
+    }
+
+    /// The way to what the value stands in; from the root none.
+    #[must_use]
+    pub fn parent(&self) -> Self {
+        self.0.as_ref().map(|link| link.parent.clone()).unwrap_or_default()
+    }
+
+    /// Whether it leads to, or into, the value at `outer`.
+    pub fn starts_with(&self, outer: &Self) -> bool {
+        self == outer || self.0.as_ref().is_some_and(|link| link.parent.starts_with(outer))
+    }
+
+    /// Whether it leads nowhere but to the root.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl FromIterator<Step> for Path {
+    fn from_iter<T: IntoIterator<Item = Step>>(steps: T) -> Self {
+        steps.into_iter().fold(Self::default(), |path, step| path.join(step))
+    }
+}
+
 /// Where a value stands in its source.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The text that it stands in.
     pub source: Arc<Source>,
     /// The way to the value: `rules`, 2, `rule`.
-    pub path: Vec<Step>,
+    pub path: Path,
     /// Byte range of the value in the text, quotes of a string included.
     pub range: Range<usize>,
     /// Byte range of the words meant, inside the *decoded* string at this place; `None` means all of it.
@@ -115,18 +155,21 @@ fn raw_offset(raw: &str, decoded: usize) -> Option<usize> {
     None
 }
 
-struct Pointer<'a>(&'a [Step]);
+struct Pointer<'a>(&'a Path);
 
 impl fmt::Display for Pointer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, step) in self.0.iter().enumerate() {
-            match step {
-                Step::Key(key) if at == 0 => f.write_str(key)?,
-                Step::Key(key) => write!(f, ".{key}")?,
-                Step::Index(index) => write!(f, "[{index}]")?,
+        let Some(link) = &self.0.0 else { return Ok(()) };
+        // no deeper than the JSON is nested
+        Pointer(&link.parent).fmt(f)?;
+        match &link.step {
+            Step::Key(key) if link.parent.is_empty() => f.write_str(key),
+            Step::Key(key) => {
+                f.write_str(".")?;
+                f.write_str(key)
             }
+            Step::Index(index) => write!(f, "[{index}]"),
         }
-        Ok(())
     }
 }
 
@@ -134,10 +177,11 @@ impl fmt::Display for Origin {
     /// `allow-ping.fw: rules[2].rule`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.source.name)?;
-        if !self.path.is_empty() {
-            write!(f, ": {}", self.pointer())?;
+        if self.path.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        f.write_str(": ")?;
+        Pointer(&self.path).fmt(f)
     }
 }
 
@@ -159,7 +203,7 @@ mod tests {
         let start = text.find(value).expect("value is in the text");
         Origin {
             source: Source::new("a.fw", text),
-            path: vec![Step::Key("rules".into()), Step::Index(2), Step::Key("rule".into())],
+            path: [Step::Key("rules".into()), Step::Index(2), Step::Key("rule".into())].into_iter().collect(),
             range: start..start + value.len(),
             span: Some(span),
         }

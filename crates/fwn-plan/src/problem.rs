@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: all of it at once, each with its place and, where there is one, a hint.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::ops::Range;
 
@@ -52,9 +53,9 @@ impl fmt::Display for Problem {
         if !self.origin.path.is_empty() {
             write!(f, ": {}", self.origin.pointer())?;
         }
-        write!(f, ": {}", self.message)?;
+        write!(f, ": {}", shortened(&self.message))?;
         match &self.hint {
-            Some(hint) => write!(f, "; hint: {hint}"),
+            Some(hint) => write!(f, "; hint: {}", shortened(hint)),
             None => Ok(()),
         }
     }
@@ -264,12 +265,21 @@ fn shown_line(origin: &Origin) -> (&str, Range<usize>) {
 /// `text` on one line, without control characters, of bounded length.
 fn printable(text: &str) -> String {
     let mut line = String::new();
-    match text.char_indices().nth(LONGEST_MESSAGE) {
-        Some((end, _)) => write!(OneLine(&mut line), "{}...", &text[..end]),
-        None => write!(OneLine(&mut line), "{text}"),
-    }
-    .expect("a String takes all that is written");
+    write!(OneLine(&mut line), "{}", shortened(text)).expect("a String takes all that is written");
     line
+}
+
+/// `text` of bounded length. What is left out stands in the middle: a message about a long word ends with what is
+/// wrong with it.
+fn shortened(text: &str) -> Cow<'_, str> {
+    const END: usize = 150;
+    let byte = |(at, _)| at;
+    if text.len() <= LONGEST_MESSAGE || text.char_indices().nth(LONGEST_MESSAGE).is_none() {
+        return text.into();
+    }
+    let start = text.char_indices().nth(LONGEST_MESSAGE - END).map_or(text.len(), byte);
+    let end = text.char_indices().nth_back(END - 1).map_or(0, byte);
+    format!("{}...{}", &text[..start], &text[end..]).into()
 }
 
 #[cfg(test)]
@@ -283,7 +293,7 @@ mod tests {
         let start = text.find(value).expect("in the text");
         let origin = Origin {
             source: Source::new("allow-ping.fw", text),
-            path: vec![Step::Key("rules".into()), Step::Index(2), Step::Key("rule".into())],
+            path: [Step::Key("rules".into()), Step::Index(2), Step::Key("rule".into())].into_iter().collect(),
             range: start..start + value.len(),
             span: None,
         };
@@ -336,7 +346,7 @@ error: missing
     fn shows_the_end_of_the_text() {
         let mut problem = problem(FILE, "]", "the text ends");
         problem.origin.range = FILE.len()..FILE.len();
-        problem.origin.path.clear();
+        problem.origin.path = crate::origin::Path::default();
         assert_rendered(
             problem,
             "\

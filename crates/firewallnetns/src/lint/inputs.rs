@@ -66,7 +66,7 @@ impl Input {
 
 /// The place of what is wrong with a file as a whole.
 fn beginning(source: &Arc<Source>) -> Origin {
-    Origin { source: Arc::clone(source), path: Vec::new(), range: 0..0, span: None }
+    Origin { source: Arc::clone(source), path: fwn_plan::origin::Path::default(), range: 0..0, span: None }
 }
 
 fn network(source: &Arc<Source>) -> Result<Vec<Part>, Problems> {

@@ -143,7 +143,12 @@ fn look_at_fw(source: &Arc<Source>, folder: &Path, options: &LintOptions, sample
         Ok(section) => look.take(section),
         Err(problems) => look.problems.extend(problems),
     }
-    let whole = Origin { source: Arc::clone(source), path: Vec::new(), range: 0..0, span: None };
+    let whole = Origin {
+        source: Arc::clone(source),
+        path: fwn_plan::origin::Path::default(),
+        range: 0..0,
+        span: None,
+    };
     look.finish(Extent::Part, &whole, Mesos::No)
 }
 

@@ -162,7 +162,7 @@ fn in_words(message: &str) -> String {
 mod tests {
     use fwn_plan::config::Placement;
     use fwn_plan::netfilter::{Family, Table};
-    use fwn_plan::origin::Source;
+    use fwn_plan::origin::{Path, Source};
     use fwn_plan::plan::TablePlan;
 
     use super::*;
@@ -185,7 +185,7 @@ mod tests {
             let case = cases(&format!("4 filter INPUT {text}")).remove(0);
             let origin = Origin {
                 source: Source::new("test.fw", format!("\"{text}\"")),
-                path: Vec::new(),
+                path: Path::default(),
                 range: 0..text.len() + 2,
                 span: None,
             };

@@ -10,7 +10,7 @@ use fwn_kernel::firewall::{FirewallError, put_in_force, take_out};
 use fwn_kernel::nft::EncodedRule;
 use fwn_plan::config::Placement;
 use fwn_plan::netfilter::{Family, Policy, Table};
-use fwn_plan::origin::{Origin, Source};
+use fwn_plan::origin::{Origin, Path, Source};
 use fwn_plan::plan::{Attachment, ChainOp, Plan, PolicyOp, RuleOp, TablePlan};
 use fwn_plan::rule::Rule;
 use fwn_testkit::Netns;
@@ -97,7 +97,7 @@ pub(crate) fn iptables(netns: &Netns, script: &str) {
 
 fn read_line(line: &str, part: &mut TablePlan) {
     let origin =
-        || Origin { source: Source::new("test.fw", line), path: vec![], range: 0..line.len(), span: None };
+        || Origin { source: Source::new("test.fw", line), path: Path::default(), range: 0..line.len(), span: None };
     let mut words: Vec<&str> = line.split(' ').collect();
     match words[0] {
         "-4" | "-6" => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fwn_plan::config::Text;
-use fwn_plan::origin::{Origin, Source};
+use fwn_plan::origin::{Origin, Path, Source};
 use fwn_plan::set::kind::KindFamilies;
 use fwn_plan::set::{CreateKey, NumbersOnly, SetInput, SetKind, SetSpec, parse_set};
 
@@ -49,7 +49,12 @@ impl Case {
     pub(crate) fn spec(&self) -> Result<SetSpec, String> {
         let text = |value: &str| Text {
             value: value.to_owned(),
-            origin: Origin { source: Source::new("case", ""), path: Vec::new(), range: 0..0, span: None },
+            origin: Origin {
+                source: Source::new("case", ""),
+                path: Path::default(),
+                range: 0..0,
+                span: None,
+            },
         };
         let (name, hashtype) = (text(&self.name), text(self.kind.name()));
         let options: Vec<_> =

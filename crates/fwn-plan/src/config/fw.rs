@@ -126,7 +126,7 @@ pub fn parse_fw(source: &Arc<Source>) -> Result<Section, Problems> {
     let mut reader = Reader::new(source);
     let mut section = Section::default();
     for member in reader.members(root).unwrap_or_default() {
-        let step = Step::Key(member.key.clone().into());
+        let step = Step::Key(member.key.to_string().into());
         if let Some(value) = reader.within(step, |r| read_member(r, &mut section, &member.key, member.value))
         {
             let hint = if netconf::is_netconf_key(&member.key) {
@@ -142,12 +142,12 @@ pub fn parse_fw(source: &Arc<Source>) -> Result<Section, Problems> {
 }
 
 /// Reads the value of a key of a section into it; gives the value back if the key is not one.
-pub(super) fn read_member(
+pub(super) fn read_member<'t>(
     reader: &mut Reader,
     section: &mut Section,
     key: &str,
-    value: Value,
-) -> Option<Value> {
+    value: Value<'t>,
+) -> Option<Value<'t>> {
     match key {
         "ipsets" => section.sets = reader.list(value, read_set),
         "chains" => section.chains = reader.list(value, read_chain),
@@ -161,7 +161,7 @@ pub(super) fn read_member(
 }
 
 /// Text for people: one string, or a list of them.
-fn read_description(reader: &mut Reader, value: Value) {
+fn read_description(reader: &mut Reader, value: Value<'_>) {
     match value.kind {
         Kind::List(_) => {
             reader.list(value, Reader::text);
@@ -172,7 +172,7 @@ fn read_description(reader: &mut Reader, value: Value) {
     }
 }
 
-fn read_set(reader: &mut Reader, value: Value) -> Option<SetConf> {
+fn read_set(reader: &mut Reader, value: Value<'_>) -> Option<SetConf> {
     let origin = reader.origin(value.range.clone());
     let (mut set, mut hashtype, mut file) = (None, None, None);
     let (mut options, mut entries) = (Vec::<(&'static str, Text)>::new(), Vec::new());
@@ -204,7 +204,7 @@ fn read_set(reader: &mut Reader, value: Value) -> Option<SetConf> {
     Some(SetConf { origin, set: set?, hashtype: hashtype?, options, entries, file, persist })
 }
 
-fn read_chain(reader: &mut Reader, value: Value) -> Option<ChainConf> {
+fn read_chain(reader: &mut Reader, value: Value<'_>) -> Option<ChainConf> {
     let (mut chain, mut table) = (None, None);
     reader.object(value, CHAIN_KEYS, |reader, key, value| match key {
         "chain" => chain = reader.text(value),
@@ -214,7 +214,7 @@ fn read_chain(reader: &mut Reader, value: Value) -> Option<ChainConf> {
     Some(ChainConf { chain: chain?, table })
 }
 
-fn read_policy(reader: &mut Reader, value: Value) -> Option<PolicyConf> {
+fn read_policy(reader: &mut Reader, value: Value<'_>) -> Option<PolicyConf> {
     let (mut chain, mut policy, mut table, mut family) = (None, None, None, None);
     reader.object(value, POLICY_KEYS, |reader, key, value| match key {
         "chain" => chain = reader.text(value),
@@ -226,7 +226,7 @@ fn read_policy(reader: &mut Reader, value: Value) -> Option<PolicyConf> {
     Some(PolicyConf { chain: chain?, policy: policy?, table, family })
 }
 
-fn read_rule(reader: &mut Reader, value: Value) -> Option<RuleConf> {
+fn read_rule(reader: &mut Reader, value: Value<'_>) -> Option<RuleConf> {
     let origin = reader.origin(value.range.clone());
     let (mut inserted, mut position) = (None, None);
     let (mut chain, mut rule, mut table, mut family, mut for_each) = (None, None, None, None, None);
@@ -257,23 +257,23 @@ fn read_rule(reader: &mut Reader, value: Value) -> Option<RuleConf> {
 }
 
 /// Whether the rule is inserted (`I`) rather than appended (`A`).
-fn read_rule_type(reader: &mut Reader, value: Value) -> Option<bool> {
+fn read_rule_type(reader: &mut Reader, value: Value<'_>) -> Option<bool> {
     let range = value.range.clone();
-    match reader.text(value)?.value.as_str() {
-        "A" => Some(false),
-        "I" => Some(true),
-        other => {
-            let hint = match other {
-                "D" | "R" | "F" | "X" | "Z" => {
-                    Some("a configuration only adds rules; what an ADD made, its DEL removes")
-                }
-                "P" => Some("policies have a list of their own: `policies`"),
-                "N" => Some("user chains have a list of their own: `chains`"),
-                _ => None,
-            };
-            let message = format!("expected `A` (append) or `I` (insert), found {}", quoted(other));
-            reader.problem(range, message, hint.map(str::to_owned));
-            None
-        }
+    match &value.kind {
+        Kind::Text(text) if text == "A" => return Some(false),
+        Kind::Text(text) if text == "I" => return Some(true),
+        _ => {}
     }
+    let written = reader.text(value)?.value;
+    let hint = match written.as_str() {
+        "D" | "R" | "F" | "X" | "Z" => {
+            Some("a configuration only adds rules; what an ADD made, its DEL removes")
+        }
+        "P" => Some("policies have a list of their own: `policies`"),
+        "N" => Some("user chains have a list of their own: `chains`"),
+        _ => None,
+    };
+    let message = format!("expected `A` (append) or `I` (insert), found {}", quoted(&written));
+    reader.problem(range, message, hint.map(str::to_owned));
+    None
 }

@@ -88,7 +88,7 @@ const VERBS: [(&str, &str); 6] = [
 const VERB_WORDS: [&str; 6] = words(&VERBS);
 
 /// Reads the value of the key.
-pub(super) fn read_ipsetd(reader: &mut Reader, value: Value) -> Option<IpsetdConf> {
+pub(super) fn read_ipsetd(reader: &mut Reader, value: Value<'_>) -> Option<IpsetdConf> {
     let origin = reader.origin(value.range.clone());
     let mut conf = IpsetdConf {
         origin,

@@ -1,19 +1,20 @@
 //! JSON text to a tree of values that know their byte ranges.
 //!
-//! Two dialects: JSON as it is, and JSON with comments and trailing commas (.fw files). The second is made
-//! into the first by blanking, byte for byte, so that offsets stay; then `serde_json` alone judges what is
-//! valid (escapes, control characters, numbers, nesting of at most 128), and `jsonc-parser`, which is lenient
-//! and has ranges, only sees text that has passed. No text may panic or overflow the stack here.
+//! Two dialects: JSON as it is, and JSON with comments and trailing commas (.fw files). One pass reads what is valid and
+//! says nothing of the rest. What it does not take is made plain JSON by blanking, byte for byte, so that offsets stay,
+//! and `serde_json` says what is wrong with it; that both take the same texts is tested. No text may panic or overflow
+//! the stack here.
 
+mod scan;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use jsonc_parser::common::Ranged;
-use jsonc_parser::{CollectOptions, ParseOptions, ParseResult, ast, parse_to_ast};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::origin::{Origin, Source};
+use crate::origin::{Origin, Path, Source};
 use crate::problem::Problem;
 
 /// What is allowed beyond JSON.
@@ -27,31 +28,31 @@ pub(super) enum Dialect {
 
 /// A JSON value and its place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Value {
+pub(super) struct Value<'t> {
     /// Its bytes in the source, quotes and brackets included.
     pub(super) range: Range<usize>,
     /// What it is.
-    pub(super) kind: Kind,
+    pub(super) kind: Kind<'t>,
 }
 
 /// The kinds of JSON values.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum Kind<'t> {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
     /// A number, as written.
-    Number(String),
+    Number(&'t str),
     /// A string, decoded.
-    Text(String),
+    Text(Cow<'t, str>),
     /// `[...]`
-    List(Vec<Value>),
+    List(Vec<Value<'t>>),
     /// `{...}` in the order written; a key may come twice.
-    Object(Vec<Member>),
+    Object(Vec<Member<'t>>),
 }
 
-impl Kind {
+impl Kind<'_> {
     /// Its name in messages.
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -67,44 +68,28 @@ impl Kind {
 
 /// A key of an object and its value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Member {
+pub(super) struct Member<'t> {
     /// The key, decoded.
-    pub(super) key: String,
+    pub(super) key: Cow<'t, str>,
     /// Its bytes in the source, quotes included.
     pub(super) key_range: Range<usize>,
     /// Its value.
-    pub(super) value: Value,
+    pub(super) value: Value<'t>,
 }
 
 /// Reads a text.
 ///
 /// # Errors
 /// The first thing that is not valid, with what was expected there.
-pub(super) fn parse_json(source: &Arc<Source>, dialect: Dialect) -> Result<Value, Problem> {
-    let plain = blanked(source, dialect)?;
-    if let Err(error) = serde_json::from_str::<Valid>(&plain) {
-        return Err(explained(source, &plain, dialect, &error));
+pub(super) fn parse_json(source: &Arc<Source>, dialect: Dialect) -> Result<Value<'_>, Problem> {
+    if let Some(value) = scan::scan(&source.text, dialect) {
+        return Ok(value);
     }
-    let options = ParseOptions {
-        allow_comments: false,
-        allow_loose_object_property_names: false,
-        allow_trailing_commas: false,
-        allow_missing_commas: false,
-        allow_single_quoted_strings: false,
-        allow_hexadecimal_numbers: false,
-        allow_unary_plus_numbers: false,
-        allow_bare_decimal_point_numbers: false,
-        allow_non_finite_numbers: false,
-        allow_extended_string_escapes: false,
-    };
-    match parse_to_ast(&plain, &CollectOptions::default(), &options) {
-        Ok(ParseResult { value: Some(value), .. }) => Ok(converted(value)),
-        Ok(_) => Err(problem(source, 0..0, "expected a value")),
-        // not reached as long as the two parsers agree; refuse rather than trust either
-        Err(error) => {
-            let range = error.range();
-            Err(problem(source, range.start..range.end, format!("not valid JSON: {}", error.kind())))
-        }
+    let plain = blanked(source, dialect)?;
+    match serde_json::from_str::<Valid>(&plain) {
+        Err(error) => Err(explained(source, &plain, dialect, &error)),
+        // not reached as long as both take the same; refuse rather than trust either
+        Ok(Valid) => Err(problem(source, 0..0, "not valid JSON")),
     }
 }
 
@@ -237,34 +222,6 @@ impl<'de> Visitor<'de> for Valid {
     }
 }
 
-fn converted(value: ast::Value<'_>) -> Value {
-    let range = bytes(&value);
-    let kind = match value {
-        ast::Value::NullKeyword(_) => Kind::Null,
-        ast::Value::BooleanLit(literal) => Kind::Bool(literal.value),
-        ast::Value::NumberLit(literal) => Kind::Number(literal.value.to_owned()),
-        ast::Value::StringLit(literal) => Kind::Text(literal.value.into_owned()),
-        ast::Value::Array(list) => Kind::List(list.elements.into_iter().map(converted).collect()),
-        ast::Value::Object(object) => Kind::Object(
-            object
-                .properties
-                .into_iter()
-                .map(|property| Member {
-                    key_range: bytes(&property.name),
-                    key: property.name.into_string(),
-                    value: converted(property.value),
-                })
-                .collect(),
-        ),
-    };
-    Value { range, kind }
-}
-
-fn bytes(node: &impl Ranged) -> Range<usize> {
-    let range = node.range();
-    range.start..range.end
-}
-
 /// The judge's message in our words, at the byte that it means, with a hint for what people often write.
 fn explained(source: &Arc<Source>, plain: &str, dialect: Dialect, error: &serde_json::Error) -> Problem {
     let message = error.to_string();
@@ -319,7 +276,7 @@ fn char_at(text: &str, offset: usize) -> (usize, Option<char>) {
 }
 
 fn problem(source: &Arc<Source>, range: Range<usize>, message: impl Into<String>) -> Problem {
-    Problem::new(Origin { source: Arc::clone(source), path: Vec::new(), range, span: None }, message)
+    Problem::new(Origin { source: Arc::clone(source), path: Path::default(), range, span: None }, message)
 }
 
 #[cfg(test)]
@@ -328,15 +285,19 @@ mod tests {
 
     use super::*;
 
-    fn parsed(text: &str, dialect: Dialect) -> Result<Value, String> {
-        parse_json(&Source::new("a.fw", text), dialect).map_err(|problem| problem.to_string())
+    /// The value, whose texts are those of `text`.
+    fn parsed(text: &str, dialect: Dialect) -> Result<Value<'_>, String> {
+        match scan::scan(text, dialect) {
+            Some(value) => Ok(value),
+            None => Err(parse_json(&Source::new("a.fw", text), dialect).expect_err("not valid").to_string()),
+        }
     }
 
-    fn strict(text: &str) -> Result<Value, String> {
+    fn strict(text: &str) -> Result<Value<'_>, String> {
         parsed(text, Dialect::Strict)
     }
 
-    fn commented(text: &str) -> Result<Value, String> {
+    fn commented(text: &str) -> Result<Value<'_>, String> {
         parsed(text, Dialect::Commented)
     }
 
@@ -345,15 +306,15 @@ mod tests {
     }
 
     /// What `serde_json` makes of it, as the oracle.
-    fn plain(value: &Value) -> serde_json::Value {
+    fn plain(value: &Value<'_>) -> serde_json::Value {
         match &value.kind {
             Kind::Null => serde_json::Value::Null,
             Kind::Bool(flag) => (*flag).into(),
             Kind::Number(number) => serde_json::from_str(number).expect("a number"),
-            Kind::Text(text) => text.clone().into(),
+            Kind::Text(text) => text.clone().into_owned().into(),
             Kind::List(list) => list.iter().map(plain).collect(),
             Kind::Object(members) => {
-                members.iter().map(|member| (member.key.clone(), plain(&member.value))).collect()
+                members.iter().map(|member| (member.key.to_string(), plain(&member.value))).collect()
             }
         }
     }
@@ -468,7 +429,7 @@ mod tests {
     }
 
     /// Checks that all ranges lie in the text, on characters, and inside their parents.
-    fn assert_bounds(text: &str, value: &Value, parent: &Range<usize>) {
+    fn assert_bounds(text: &str, value: &Value<'_>, parent: &Range<usize>) {
         let inside = |range: &Range<usize>| {
             assert!(text.get(range.clone()).is_some() && !range.is_empty(), "{range:?} in {text:?}");
             assert!(parent.start <= range.start && range.end <= parent.end, "{range:?} in {parent:?}");

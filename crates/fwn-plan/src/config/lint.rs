@@ -32,16 +32,16 @@ pub(super) const LINT: Key = Key::optional(
 );
 
 /// Reads the value of the key; the reader collects it.
-pub(super) fn read_lint(reader: &mut Reader, value: Value) {
+pub(super) fn read_lint(reader: &mut Reader, value: Value<'_>) {
     let Shape::Object(keys) = LINT.shape else { return };
     let mut origin = reader.origin(value.range.clone());
-    origin.path.pop();
+    origin.path = origin.path.parent();
     let mut lints = Vec::new();
     reader.object(value, *keys, |reader, _, value| lints = reader.list(value, read_id));
     reader.allow(Allowed { origin, lints });
 }
 
-fn read_id(reader: &mut Reader, value: Value) -> Option<Lint> {
+fn read_id(reader: &mut Reader, value: Value<'_>) -> Option<Lint> {
     let range = value.range.clone();
     let id = reader.text(value)?.value;
     let lint = Lint::parse(&id);

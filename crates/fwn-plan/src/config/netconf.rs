@@ -105,7 +105,7 @@ pub fn parse_netconf(source: &Arc<Source>) -> Result<NetConf, Problems> {
     let mut reader = Reader::new(source);
     let mut conf = NetConf::default();
     for member in reader.members(root).unwrap_or_default() {
-        let key = member.key.as_str();
+        let key: &str = &member.key;
         if is_cni_key(key) {
             continue;
         }
@@ -115,14 +115,14 @@ pub fn parse_netconf(source: &Arc<Source>) -> Result<NetConf, Problems> {
             reader.unknown_key(&member, hint);
             continue;
         }
-        let step = Step::Key(member.key.clone().into());
+        let step = Step::Key(member.key.to_string().into());
         reader.within(step, |reader| read_ours(reader, &mut conf, key, member.value));
     }
     conf.section.allowed = reader.take_allowed();
     reader.finish(conf)
 }
 
-fn read_ours(reader: &mut Reader, conf: &mut NetConf, key: &str, value: Value) {
+fn read_ours(reader: &mut Reader, conf: &mut NetConf, key: &str, value: Value<'_>) {
     match key {
         "dataDir" => conf.data_dir = reader.text(value),
         "fwFiles" => conf.fw_files = reader.list(value, Reader::text),
@@ -143,10 +143,10 @@ fn read_ours(reader: &mut Reader, conf: &mut NetConf, key: &str, value: Value) {
     }
 }
 
-fn read_vars(reader: &mut Reader, value: Value) -> Vec<(String, Text)> {
+fn read_vars(reader: &mut Reader, value: Value<'_>) -> Vec<(String, Text)> {
     let mut vars = Vec::new();
     for member in reader.members(value).unwrap_or_default() {
-        let name = member.key;
+        let name = member.key.into_owned();
         reader.within(Step::Key(name.clone().into()), |reader| {
             if is_variable_name(&name) {
                 vars.extend(reader.text_or_number(member.value).map(|text| (name, text)));
@@ -161,7 +161,7 @@ fn read_vars(reader: &mut Reader, value: Value) -> Vec<(String, Text)> {
 }
 
 /// One plugin, or a list of them. Their own keys are theirs to judge.
-fn read_delegates(reader: &mut Reader, value: Value) -> Vec<Text> {
+fn read_delegates(reader: &mut Reader, value: Value<'_>) -> Vec<Text> {
     match &value.kind {
         Kind::List(plugins) if plugins.is_empty() => {
             let hint = "without the key no plugin is run first".to_owned();
@@ -174,7 +174,7 @@ fn read_delegates(reader: &mut Reader, value: Value) -> Vec<Text> {
 }
 
 /// The `type` of a plugin: it becomes the name of a file in one of the folders of `CNI_PATH`.
-fn read_delegate(reader: &mut Reader, value: Value) -> Option<Text> {
+fn read_delegate(reader: &mut Reader, value: Value<'_>) -> Option<Text> {
     let range = value.range.clone();
     let members = reader.members(value)?;
     let Some(member) = members.into_iter().find(|member| member.key == "type") else {
@@ -193,7 +193,7 @@ fn read_delegate(reader: &mut Reader, value: Value) -> Option<Text> {
     })
 }
 
-fn read_names(reader: &mut Reader, conf: &mut NetConf, value: Value) {
+fn read_names(reader: &mut Reader, conf: &mut NetConf, value: Value<'_>) {
     reader.object(value, NAMES_KEYS, |reader, key, value| match key {
         "timeout" => conf.names_timeout = reader.count(&value),
         _ => conf.names_servers = reader.list(value, Reader::text),

@@ -12,7 +12,7 @@ use super::json::{Kind, Member, Value};
 use super::keys::{Key, Keys};
 use super::lint::Allowed;
 use crate::nearest::nearest;
-use crate::origin::{Origin, Source, Step};
+use crate::origin::{Origin, Path, Source, Step};
 use crate::problem::{Problem, Problems};
 
 /// Longer words of a text are cut in messages, and compared with no known one.
@@ -22,7 +22,7 @@ const LONGEST_WORD: usize = 60;
 #[derive(Debug)]
 pub(super) struct Reader {
     source: Arc<Source>,
-    path: Vec<Step>,
+    path: Path,
     problems: Problems,
     allowed: Vec<Allowed>,
 }
@@ -32,7 +32,7 @@ impl Reader {
     pub(super) fn new(source: &Arc<Source>) -> Self {
         Self {
             source: Arc::clone(source),
-            path: Vec::new(),
+            path: Path::default(),
             problems: Problems::default(),
             allowed: Vec::new(),
         }
@@ -66,36 +66,50 @@ impl Reader {
 
     /// Goes one step down for the time of `read`.
     pub(super) fn within<T>(&mut self, step: Step, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.path.push(step);
+        let inside = self.path.join(step);
+        let outside = std::mem::replace(&mut self.path, inside);
         let result = read(self);
-        self.path.pop();
+        self.path = outside;
         result
     }
 
     /// The members of an object; of keys that come twice, the first.
-    pub(super) fn members(&mut self, value: Value) -> Option<Vec<Member>> {
-        let Kind::Object(members) = value.kind else { return self.unexpected("an object", &value) };
-        let mut seen = HashSet::new();
-        let mut unique = Vec::with_capacity(members.len());
-        for member in members {
-            if seen.insert(member.key.clone()) {
-                unique.push(member);
-            } else {
-                let message = format!("the key {} comes twice in one object", quoted(&member.key));
-                let range = member.key_range;
-                self.within(Step::Key(member.key.into()), |reader| reader.problem(range, message, None));
-            }
+    pub(super) fn members<'t>(&mut self, value: Value<'t>) -> Option<Vec<Member<'t>>> {
+        /// So few are compared with each other.
+        const FEW: usize = 16;
+        let Kind::Object(mut members) = value.kind else { return self.unexpected("an object", &value) };
+        let unique = if members.len() <= FEW {
+            let before = |at: usize| members.iter().take(at);
+            (0..members.len()).all(|at| {
+                members.get(at).is_none_or(|member| before(at).all(|other| other.key != member.key))
+            })
+        } else {
+            members.iter().map(|member| &member.key).collect::<HashSet<_>>().len() == members.len()
+        };
+        if !unique {
+            let mut seen = HashSet::new();
+            members.retain(|member| {
+                let first = seen.insert(member.key.clone());
+                if !first {
+                    let message = format!("the key {} comes twice in one object", quoted(&member.key));
+                    let range = member.key_range.clone();
+                    self.within(Step::Key(member.key.to_string().into()), |r| {
+                        r.problem(range, message, None);
+                    });
+                }
+                first
+            });
         }
-        Some(unique)
+        Some(members)
     }
 
     /// Reads an object: calls `read` with each known key and its value; other keys and missing ones are
     /// problems.
     pub(super) fn object(
         &mut self,
-        value: Value,
+        value: Value<'_>,
         keys: Keys,
-        mut read: impl FnMut(&mut Self, &'static str, Value),
+        mut read: impl FnMut(&mut Self, &'static str, Value<'_>),
     ) -> Option<()> {
         let range = value.range.clone();
         let members = self.members(value)?;
@@ -120,17 +134,17 @@ impl Reader {
     }
 
     /// Records that the key of `member` is not known here.
-    pub(super) fn unknown_key(&mut self, member: &Member, hint: String) {
+    pub(super) fn unknown_key(&mut self, member: &Member<'_>, hint: String) {
         let message = format!("unknown key {}", quoted(&member.key));
-        let step = Step::Key(member.key.clone().into());
+        let step = Step::Key(member.key.to_string().into());
         self.within(step, |reader| reader.problem(member.key_range.clone(), message, Some(hint)));
     }
 
     /// Reads a list, element by element; those with problems are left out.
     pub(super) fn list<T>(
         &mut self,
-        value: Value,
-        mut read: impl FnMut(&mut Self, Value) -> Option<T>,
+        value: Value<'_>,
+        mut read: impl FnMut(&mut Self, Value<'_>) -> Option<T>,
     ) -> Vec<T> {
         let Kind::List(elements) = value.kind else {
             self.unexpected::<()>("a list", &value);
@@ -141,24 +155,24 @@ impl Reader {
     }
 
     /// Reads a string.
-    pub(super) fn text(&mut self, value: Value) -> Option<Text> {
+    pub(super) fn text(&mut self, value: Value<'_>) -> Option<Text> {
         match value.kind {
-            Kind::Text(text) => self.checked_text(text, value.range),
+            Kind::Text(text) => self.checked_text(text.into_owned(), value.range),
             _ => self.unexpected("a string", &value),
         }
     }
 
     /// Reads a string, or a number as it is written.
-    pub(super) fn text_or_number(&mut self, value: Value) -> Option<Text> {
+    pub(super) fn text_or_number(&mut self, value: Value<'_>) -> Option<Text> {
         match value.kind {
-            Kind::Text(text) => self.checked_text(text, value.range),
-            Kind::Number(number) => Some(Text { value: number, origin: self.origin(value.range) }),
+            Kind::Text(text) => self.checked_text(text.into_owned(), value.range),
+            Kind::Number(number) => Some(Text { value: number.to_owned(), origin: self.origin(value.range) }),
             _ => self.unexpected("a number or a string", &value),
         }
     }
 
     /// Reads `true` or `false`.
-    pub(super) fn flag(&mut self, value: &Value) -> Option<bool> {
+    pub(super) fn flag(&mut self, value: &Value<'_>) -> Option<bool> {
         match value.kind {
             Kind::Bool(flag) => Some(flag),
             _ => self.unexpected("`true` or `false`", value),
@@ -166,7 +180,7 @@ impl Reader {
     }
 
     /// Reads a whole number from 1 to `u32::MAX`.
-    pub(super) fn count(&mut self, value: &Value) -> Option<u32> {
+    pub(super) fn count(&mut self, value: &Value<'_>) -> Option<u32> {
         let Kind::Number(number) = &value.kind else { return self.unexpected("a number", value) };
         let count = number.parse().ok().filter(|count| *count > 0);
         if count.is_none() {
@@ -177,19 +191,23 @@ impl Reader {
     }
 
     /// Reads a string that is one of `words` and gives what that stands for.
-    pub(super) fn word<T: Copy>(&mut self, value: Value, words: &[(&'static str, T)]) -> Option<T> {
+    pub(super) fn word<T: Copy>(&mut self, value: Value<'_>, words: &[(&'static str, T)]) -> Option<T> {
         let range = value.range.clone();
-        let written = self.text(value)?.value;
-        let found = words.iter().find(|(word, _)| *word == written).map(|(_, meaning)| *meaning);
-        if found.is_none() {
-            let mut known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            if let Some(nearest) = similar(&written, known.iter().copied()) {
-                known.sort_by_key(|word| *word != nearest);
-            }
-            let message = format!("expected {}, found {}", listed(&known, "or"), quoted(&written));
-            self.problem(range, message, None);
+        let found = match &value.kind {
+            Kind::Text(text) => words.iter().find(|(word, _)| word == text).map(|(_, meaning)| *meaning),
+            _ => None,
+        };
+        if found.is_some() {
+            return found;
         }
-        found
+        let written = self.text(value)?.value;
+        let mut known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        if let Some(nearest) = similar(&written, known.iter().copied()) {
+            known.sort_by_key(|word| *word != nearest);
+        }
+        let message = format!("expected {}, found {}", listed(&known, "or"), quoted(&written));
+        self.problem(range, message, None);
+        None
     }
 
     fn checked_text(&mut self, text: String, range: Range<usize>) -> Option<Text> {
@@ -200,7 +218,7 @@ impl Reader {
         Some(Text { value: text, origin: self.origin(range) })
     }
 
-    fn unexpected<T>(&mut self, expected: &str, found: &Value) -> Option<T> {
+    fn unexpected<T>(&mut self, expected: &str, found: &Value<'_>) -> Option<T> {
         let message = format!("expected {expected}, found {}", found.kind.name());
         self.problem(found.range.clone(), message, None);
         None

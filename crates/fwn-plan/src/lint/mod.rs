@@ -21,7 +21,7 @@ pub use catalogue::{Level, Lint};
 pub use seen::LeftOut;
 
 use crate::config::Allowed;
-use crate::origin::{Origin, Step};
+use crate::origin::Origin;
 use crate::plan::Plan;
 use crate::problem::Problem;
 use crate::rule::databases::Databases;
@@ -138,13 +138,9 @@ pub fn is_silenced(finding: &Finding, allowed: &[Allowed], whole: Option<&Origin
     let at = &finding.problem.origin;
     allowed.iter().any(|allowed| {
         let here = &allowed.origin;
-        let inside = Arc::ptr_eq(&here.source, &at.source) && starts_with(&at.path, &here.path);
+        let inside = Arc::ptr_eq(&here.source, &at.source) && at.path.starts_with(&here.path);
         let everywhere =
             whole.is_some_and(|whole| Arc::ptr_eq(&here.source, &whole.source) && here.path == whole.path);
         allowed.lints.contains(&finding.lint) && (inside || everywhere)
     })
-}
-
-fn starts_with(path: &[Step], beginning: &[Step]) -> bool {
-    path.len() >= beginning.len() && path.iter().zip(beginning).all(|(one, two)| one == two)
 }

@@ -13,7 +13,7 @@ use super::protocol::ServiceNames;
 use super::template::EntryTemplate;
 use super::words::{Word, split_words};
 use crate::netfilter::Family;
-use crate::origin::{Origin, Source};
+use crate::origin::{Origin, Path, Source};
 use crate::problem::{Problem, Problems};
 
 /// Most problems reported of one file: a file of the wrong kind is wrong in every line.
@@ -66,7 +66,7 @@ pub(super) fn parse_save(
 }
 
 fn place(file: &Arc<Source>, range: Range<usize>) -> Origin {
-    Origin { source: Arc::clone(file), path: Vec::new(), range, span: None }
+    Origin { source: Arc::clone(file), path: Path::default(), range, span: None }
 }
 
 /// The entry of a line; a `create` line has none.

@@ -227,7 +227,7 @@ fn host_names_become_all_their_addresses() {
 fn text(source: &Arc<Source>, value: &str) -> Text {
     let quoted = format!("\"{value}\"");
     let start = source.text.find(&quoted).expect("value is in the source");
-    let path = vec![Step::Key("ipsets".into()), Step::Index(0)];
+    let path = [Step::Key("ipsets".into()), Step::Index(0)].into_iter().collect();
     let origin = Origin { source: Arc::clone(source), path, range: start..start + quoted.len(), span: None };
     Text { value: value.into(), origin }
 }

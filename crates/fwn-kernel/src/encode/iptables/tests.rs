@@ -2,7 +2,7 @@
 //! and listed there, beside a third that iptables loaded itself.
 
 use fwn_plan::config::Placement;
-use fwn_plan::origin::{Origin, Source};
+use fwn_plan::origin::{Origin, Path, Source};
 use fwn_plan::plan::{RuleOp, TablePlan};
 use fwn_testkit::Netns;
 
@@ -160,7 +160,7 @@ fn what_is_read_back_says_the_same_when_replayed() {
 
 #[test]
 fn a_plan_comes_out_table_by_table() {
-    let origin = Origin { source: Source::new("test", ""), path: Vec::new(), range: 0..0, span: None };
+    let origin = Origin { source: Source::new("test", ""), path: Path::default(), range: 0..0, span: None };
     let table = |table, text: &str| TablePlan {
         family: Family::Ipv6,
         table,
