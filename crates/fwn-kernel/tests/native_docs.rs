@@ -13,7 +13,7 @@ fn is_native(extension: &Extension) -> bool {
     let module = Module { name: extension.name, options: Vec::new(), span: 0..0 };
     let (rule, unknown) = match extension.kind {
         Kind::Match => {
-            (Rule { matches: vec![module], ..Rule::default() }, format!("match `{}`", extension.name))
+            (Rule { matches: [module].into(), ..Rule::default() }, format!("match `{}`", extension.name))
         }
         Kind::Target => (
             Rule { target: Some(Target::Extension(module)), ..Rule::default() },

@@ -114,6 +114,9 @@ fn expand_checked(
     variables: &Variables,
     check: impl Fn(&str, &Parameter, &Value) -> Result<(), ExpandError>,
 ) -> Result<Expanded, ExpandError> {
+    if text.len() <= MAX_TEXT && !text.contains(['$', '`', '\\']) {
+        return Ok(Expanded { text: text.to_owned(), expanded: false });
+    }
     let template = Parser::new(text).literal_text()?;
     let expanded = template.pieces.iter().any(|piece| matches!(piece, Piece::Parameter { .. }));
     let mut out = Output::text();

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::config::Placement;
 use crate::netfilter::{Family, Policy};
 use crate::plan::{Plan, RuleOp, TablePlan};
-use crate::rule::render::{quote, render_rule};
+use crate::rule::render::Line;
 use crate::set::{render_add, render_create};
 
 /// The rules of one family, as `iptables-restore --noflush` takes them; empty where there is nothing to do.
@@ -30,13 +30,12 @@ pub fn render_sets(plan: &Plan) -> String {
 
 /// A rule with its command: `-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT`.
 pub fn render_rule_op(op: &RuleOp) -> String {
-    let chain = quote(&op.chain);
-    let command = match op.placement {
-        Placement::Append => format!("-A {chain}"),
-        Placement::Insert(position) => format!("-I {chain} {position}"),
-    };
-    let rule = render_rule(&op.rule);
-    if rule.is_empty() { command } else { format!("{command} {rule}") }
+    let mut line = Line::default();
+    match op.placement {
+        Placement::Append => line.command("-A", &op.chain, None, &op.rule),
+        Placement::Insert(position) => line.command("-I", &op.chain, Some(position), &op.rule),
+    }
+    line.text
 }
 
 fn render_table(half: &TablePlan) -> String {

@@ -79,7 +79,7 @@ pub fn encode_native(
     let typed = Context { family, protocol: rule.protocol.as_ref(), databases: context.databases };
     let mut list = Expressions::new();
     encode_header(&mut list, rule, family)?;
-    for module in &rule.matches {
+    for module in rule.matches.iter() {
         let it = parse_match(module, &typed)?;
         matches::encode(&mut list, &it, module, context)?;
     }

@@ -104,6 +104,14 @@ impl<'t> Parser<'t> {
         Some(c)
     }
 
+    /// All up to the first byte, an ASCII one, that ends it.
+    pub(crate) fn run(&mut self, ends: impl Fn(u8) -> bool) -> &'t str {
+        let rest = self.rest();
+        let length = rest.bytes().position(ends).unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
+    }
+
     /// The whole of a text that knows no quotes.
     pub(super) fn literal_text(mut self) -> Result<Template, ExpandError> {
         let mut template = Template::default();

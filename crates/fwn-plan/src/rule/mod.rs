@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 pub mod address;
 pub mod databases;
@@ -40,7 +41,8 @@ pub struct Rule {
     /// `-f` (true) or `! -f` (false).
     pub fragment: Option<bool>,
     /// Matches in the order of iptables: an implicit one (`-p tcp --dport`) where its first option stood.
-    pub matches: Vec<Module>,
+    /// Shared by the rules that one becomes.
+    pub matches: Arc<[Module]>,
     /// `-j` or `-g`; a rule without one only counts.
     pub target: Option<Target>,
 }
@@ -53,8 +55,12 @@ impl Rule {
             _ => None,
         };
         let modules = self.matches.iter().chain(target);
+        // an option that names a set has its directions too
+        let two = |option: &&OptionUse| option.values.len() == 2;
         modules
-            .flat_map(|module| module.options.iter().filter(|option| option.names_set(module.name)))
+            .flat_map(move |module| {
+                module.options.iter().filter(two).filter(|option| option.names_set(module.name))
+            })
             .filter_map(|option| option.values.first().map(|value| value.text.as_str()))
     }
 }

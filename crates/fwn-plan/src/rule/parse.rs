@@ -12,9 +12,11 @@ pub use base::chain_name_problem;
 pub use check::check_chain;
 pub(super) use lookup::PROTOCOLS;
 
+use std::ptr;
+
 use super::address::Host;
 use super::databases::Databases;
-use super::extensions::{Arity, Content, Extension, Kind, OptionSpec};
+use super::extensions::{Arity, Content, Extension, OptionSpec};
 use super::lex::Word;
 use super::{Module, OptionUse, Rule, RuleProblem, Span, Target, Value};
 use crate::netfilter::Families;
@@ -328,10 +330,10 @@ impl<'a> Parser<'a> {
     }
 
     fn load(&mut self, extension: &'static Extension, span: Span) -> usize {
-        if extension.kind == Kind::Match && self.implicit == Some(extension) {
+        if self.implicit.is_some_and(|implicit| ptr::eq(implicit, extension)) {
             self.implicit = None;
         }
-        let module = Module { name: extension.name, options: Vec::new(), span };
+        let module = Module { name: extension.name, options: Vec::with_capacity(1), span };
         self.loaded.push(Loaded { extension, module, broken: false });
         self.loaded.len() - 1
     }
@@ -346,17 +348,20 @@ impl<'a> Parser<'a> {
         let extension = loaded.extension;
         let twice = !spec.repeatable && loaded.module.options.iter().any(|other| other.name == spec.name);
         let span = option.span.clone();
-        let values: Vec<_> = option.values.iter().map(|value| value.text.clone()).collect();
+        // an implicit match binds the rule by its option
+        let mut bound = vec![spec.families.and(extension.families)];
+        bound.extend(option.values.iter().map(|value| extension.value_families(spec, &value.text)));
+        bound.retain(|families| *families != Families::BOTH);
+        let words = (!bound.is_empty()).then(|| {
+            let values = option.values.iter().map(|value| value.text.as_str());
+            std::iter::once(head.text).chain(values).collect::<Vec<_>>().join(" ")
+        });
         loaded.module.options.push(option);
         if twice {
             self.problem(span.clone(), format!("`--{}` is given twice", spec.name), None);
         }
-        let word =
-            std::iter::once(head.text.to_owned()).chain(values.iter().cloned()).collect::<Vec<_>>().join(" ");
-        // an implicit match binds the rule by its option
-        self.bind(spec.families.and(extension.families), word.clone(), span.clone());
-        for value in &values {
-            self.bind(extension.value_families(spec, value), word.clone(), span.clone());
+        for families in bound {
+            self.bind(families, words.clone().unwrap_or_default(), span.clone());
         }
     }
 
@@ -365,7 +370,7 @@ impl<'a> Parser<'a> {
             self.cannot_negate(head.start..head.span.end, head.text);
         }
         let mut negated = head.negated;
-        let mut values = Vec::new();
+        let mut values = Vec::with_capacity(1);
         match spec.arity {
             Arity::Zero | Arity::Optional if head.inline.is_some() => {
                 self.problem(head.span.clone(), format!("`{}` takes no value after `=`", head.text), None);

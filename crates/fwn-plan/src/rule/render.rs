@@ -1,6 +1,9 @@
 //! A [`Rule`] in, the text that `iptables-restore` takes for it out, without chain and command. Reading it back
 //! gives the same rule, spans aside.
 
+use std::fmt::Write;
+use std::net::IpAddr;
+
 use super::parse::PROTOCOLS;
 use super::{Module, Negatable, Network, OptionUse, Rule, Target, Verdict};
 
@@ -9,63 +12,136 @@ use super::{Module, Negatable, Network, OptionUse, Rule, Target, Verdict};
 ///
 /// A word must hold no line break: `iptables-restore` reads lines.
 pub fn render_rule(rule: &Rule) -> String {
-    let mut words = Vec::new();
-    network(&mut words, "-s", rule.source.as_ref());
-    network(&mut words, "-d", rule.destination.as_ref());
-    negatable(&mut words, "-i", rule.in_interface.as_ref(), |name| quote(name));
-    negatable(&mut words, "-o", rule.out_interface.as_ref(), |name| quote(name));
-    negatable(&mut words, "-p", rule.protocol.as_ref(), |number| protocol(*number));
-    if let Some(fragment) = rule.fragment {
-        bang(&mut words, !fragment);
-        words.push("-f".into());
-    }
-    for module in &rule.matches {
-        render_module(&mut words, "-m", module);
-    }
-    match &rule.target {
-        None => {}
-        Some(Target::Verdict(verdict)) => words.extend(["-j".into(), verdict_name(*verdict).into()]),
-        Some(Target::Jump(chain)) => words.extend(["-j".into(), quote(&chain.text)]),
-        Some(Target::Goto(chain)) => words.extend(["-g".into(), quote(&chain.text)]),
-        Some(Target::Extension(module)) => render_module(&mut words, "-j", module),
-    }
-    words.join(" ")
+    let mut line = Line::default();
+    line.rule(rule);
+    line.text
 }
 
-fn render_module(words: &mut Vec<String>, dash: &str, module: &Module) {
-    words.extend([dash.to_owned(), module.name.to_owned()]);
-    for OptionUse { name, negated, values, .. } in &module.options {
-        bang(words, *negated);
-        words.push(format!("--{name}"));
-        words.extend(values.iter().map(|value| quote(&value.text)));
+/// Words with a blank between them, in one text: thousands of rules have tens of thousands.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    /// So far.
+    pub(crate) text: String,
+}
+
+impl Line {
+    fn rule(&mut self, rule: &Rule) {
+        self.network("-s", rule.source.as_ref());
+        self.network("-d", rule.destination.as_ref());
+        self.interface("-i", rule.in_interface.as_ref());
+        self.interface("-o", rule.out_interface.as_ref());
+        if let Some(Negatable { negated, value }) = rule.protocol {
+            self.bang(negated);
+            self.word("-p");
+            match PROTOCOLS.iter().find(|(_, known)| *known == value) {
+                Some((name, _)) => self.word(name),
+                None => self.word(&value.to_string()),
+            }
+        }
+        if let Some(fragment) = rule.fragment {
+            self.bang(!fragment);
+            self.word("-f");
+        }
+        for module in rule.matches.iter() {
+            self.module("-m", module);
+        }
+        match &rule.target {
+            None => {}
+            Some(Target::Verdict(verdict)) => {
+                self.word("-j");
+                self.word(verdict_name(*verdict));
+            }
+            Some(Target::Jump(chain)) => {
+                self.word("-j");
+                self.quoted(&chain.text);
+            }
+            Some(Target::Goto(chain)) => {
+                self.word("-g");
+                self.quoted(&chain.text);
+            }
+            Some(Target::Extension(module)) => self.module("-j", module),
+        }
     }
-}
 
-fn network(words: &mut Vec<String>, option: &str, network: Option<&Negatable<Network>>) {
-    negatable(words, option, network, ToString::to_string);
-}
-
-fn negatable<T>(
-    words: &mut Vec<String>,
-    option: &str,
-    value: Option<&Negatable<T>>,
-    text: impl FnOnce(&T) -> String,
-) {
-    if let Some(Negatable { negated, value }) = value {
-        bang(words, *negated);
-        words.extend([option.to_owned(), text(value)]);
+    /// A command, with the rule that it is about.
+    pub(crate) fn command(&mut self, command: &str, chain: &str, position: Option<u32>, rule: &Rule) {
+        self.text.reserve(96);
+        self.word(command);
+        self.quoted(chain);
+        if let Some(position) = position {
+            self.word(&position.to_string());
+        }
+        self.rule(rule);
     }
-}
 
-fn bang(words: &mut Vec<String>, negated: bool) {
-    if negated {
-        words.push("!".into());
+    fn module(&mut self, dash: &str, module: &Module) {
+        self.word(dash);
+        self.word(module.name);
+        for OptionUse { name, negated, values, .. } in &module.options {
+            self.bang(*negated);
+            self.word("--");
+            self.text.push_str(name);
+            for value in values {
+                self.quoted(&value.text);
+            }
+        }
     }
-}
 
-fn protocol(number: u8) -> String {
-    let known = PROTOCOLS.iter().find(|(_, known)| *known == number).map(|(name, _)| (*name).to_owned());
-    known.unwrap_or_else(|| number.to_string())
+    fn network(&mut self, option: &str, network: Option<&Negatable<Network>>) {
+        let Some(Negatable { negated, value }) = network else { return };
+        self.bang(*negated);
+        self.word(option);
+        self.blank();
+        // a String takes everything
+        let _ = match (value.address, value.prefix()) {
+            (IpAddr::V4(address), Some(prefix)) => {
+                let [a, b, c, d] = address.octets();
+                write!(self.text, "{a}.{b}.{c}.{d}/{prefix}")
+            }
+            _ => write!(self.text, "{value}"),
+        };
+    }
+
+    fn interface(&mut self, option: &str, name: Option<&Negatable<String>>) {
+        let Some(Negatable { negated, value }) = name else { return };
+        self.bang(*negated);
+        self.word(option);
+        self.quoted(value);
+    }
+
+    fn bang(&mut self, negated: bool) {
+        if negated {
+            self.word("!");
+        }
+    }
+
+    fn blank(&mut self) {
+        if !self.text.is_empty() {
+            self.text.push(' ');
+        }
+    }
+
+    fn word(&mut self, word: &str) {
+        self.blank();
+        self.text.push_str(word);
+    }
+
+    /// A word as `iptables-restore` reads it back: within double quotes it takes a character after a backslash as it
+    /// is; outside of them it knows no escapes, and a `#` or a blank may end the word.
+    fn quoted(&mut self, word: &str) {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-+./:,=@%^".contains(&byte);
+        if !word.is_empty() && word.bytes().all(plain) {
+            return self.word(word);
+        }
+        self.word("\"");
+        for c in word.chars() {
+            if matches!(c, '"' | '\\') {
+                self.text.push('\\');
+            }
+            self.text.push(c);
+        }
+        self.text.push('"');
+    }
 }
 
 fn verdict_name(verdict: Verdict) -> &'static str {
@@ -76,20 +152,9 @@ fn verdict_name(verdict: Verdict) -> &'static str {
     }
 }
 
-/// A word as `iptables-restore` reads it back: within double quotes it takes a character after a backslash as it is;
-/// outside of them it knows no escapes, and a `#` or a blank may end the word.
+/// A word as `iptables-restore` reads it back.
 pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+./:,=@%^".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    let mut quoted = String::from('"');
-    for c in word.chars() {
-        if matches!(c, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted.push('"');
-    quoted
+    let mut line = Line::default();
+    line.quoted(word);
+    line.text
 }

@@ -27,6 +27,7 @@ pub fn check_chain(rule: &ParsedRule, hook: Option<Hook>) -> Vec<RuleProblem> {
 
 impl Parser<'_> {
     pub(super) fn finish(mut self) -> Result<ParsedRule, Vec<RuleProblem>> {
+        let mut matches = Vec::with_capacity(self.loaded.len());
         for loaded in std::mem::take(&mut self.loaded) {
             self.check_protocol(&loaded);
             if !loaded.broken && !self.unknown_owner {
@@ -34,10 +35,11 @@ impl Parser<'_> {
             }
             self.note_sets(&loaded);
             match loaded.extension.kind {
-                Kind::Match => self.parsed.rule.matches.push(loaded.module),
+                Kind::Match => matches.push(loaded.module),
                 Kind::Target => self.parsed.rule.target = Some(Target::Extension(loaded.module)),
             }
         }
+        self.parsed.rule.matches = matches.into();
         self.check_hosts();
         if self.problems.is_empty() { Ok(self.parsed) } else { Err(self.problems) }
     }
@@ -98,16 +100,16 @@ impl Parser<'_> {
     }
 
     fn check_hosts(&mut self) {
-        let lists: Vec<Hosts> =
-            [&self.parsed.source, &self.parsed.destination].into_iter().flatten().cloned().collect();
-        let many = lists.iter().any(|list| list.hosts.len() > 1);
-        for list in lists {
+        let lists = [self.parsed.source.take(), self.parsed.destination.take()];
+        let many = lists.iter().flatten().any(|list| list.hosts.len() > 1);
+        for list in lists.iter().flatten() {
             if many && list.negated {
                 let message = "`!` is not allowed with several source or destination addresses";
                 self.problem(list.span.clone(), message, None);
             }
-            self.check_reachable(&list);
+            self.check_reachable(list);
         }
+        [self.parsed.source, self.parsed.destination] = lists;
     }
 
     /// An address of a family that another word has ruled out would silently never match.

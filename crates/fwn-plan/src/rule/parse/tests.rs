@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -455,7 +457,7 @@ fn comparable(parsed: ParsedRule) -> Rule {
         }
         _ => None,
     };
-    for module in rule.matches.iter_mut().chain(target) {
+    for module in Arc::make_mut(&mut rule.matches).iter_mut().chain(target) {
         module.span = 0..0;
         for option in &mut module.options {
             option.span = 0..0;
@@ -582,7 +584,7 @@ fn rule(ipv6: bool) -> impl Strategy<Value = Rule> {
                 in_interface,
                 out_interface,
                 fragment: fragment.filter(|_| !ipv6),
-                matches,
+                matches: matches.into(),
                 target,
             },
         )
