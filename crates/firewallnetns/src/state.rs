@@ -103,6 +103,8 @@ pub(crate) struct NetnsLock {
 const TEMPORARY: &str = "new";
 /// How often a folder is made anew that others removed because it was empty.
 const ATTEMPTS: u32 = 20;
+/// So much of a state is written at a time.
+const BUFFER: usize = 32 * 1024;
 /// What a state file ends with.
 const EXTENSION: &str = "json";
 
@@ -233,14 +235,12 @@ impl StateDir {
         let netns = &state.record.netns;
         let path = self.file(&Attachment::from(&state.record.attachment), netns);
         let temporary = self.temporary(netns);
-        let bytes =
-            serde_json::to_vec(state).map_err(|source| StateError::Damaged { path: path.clone(), source })?;
         let create =
             || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
         let write = || {
             use io::Write;
             let mut attempts = 1..ATTEMPTS;
-            let mut file = loop {
+            let file = loop {
                 match create() {
                     // an empty folder may go again at once: `remove_everywhere` holds no lock of this namespace
                     Err(error) if error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {
@@ -249,7 +249,10 @@ impl StateDir {
                     other => break other?,
                 }
             };
-            file.write_all(&bytes)?;
+            // with many rules it is long: no copy of all of it in memory
+            let mut file = io::BufWriter::with_capacity(BUFFER, file);
+            serde_json::to_writer(&mut file, state)?;
+            file.flush()?;
             fs::rename(&temporary, &path)
         };
         write().map_err(|source| self.io("write", &path, source))

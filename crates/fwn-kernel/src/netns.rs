@@ -1,10 +1,11 @@
-//! The target network namespace: opened once, checked before anything else, entered only on threads of its own.
+//! The target network namespace: opened once, checked before anything else, entered on threads of its own or by a
+//! process of one thread that comes back at once.
 //!
 //! [`TargetNetns::open`] and [`TargetNetns::adopt`] are the only constructors and the host guard: what they let through
 //! is a network namespace, and neither ours nor that of pid 1. Everything after works on its descriptor, so a path that
 //! is replaced meanwhile changes nothing.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -82,6 +83,14 @@ pub enum NetnsError {
         /// Why.
         source: Errno,
     },
+    /// It could not be left again.
+    #[error("cannot leave network namespace `{path}`")]
+    Leave {
+        /// The path that it was opened by.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
+    },
 }
 
 impl NetnsError {
@@ -119,13 +128,35 @@ impl TargetNetns {
     /// # Errors
     /// See [`NetnsError`]; `work` was not called then.
     pub fn enter<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<(Self, T), NetnsError> {
-        // O_NONBLOCK: a fifo must not hang us
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let fd = open(path, flags, Mode::empty()).map_err(|source| match source {
-            Errno::ENOENT | Errno::ENOTDIR => NetnsError::Missing(path.to_owned()),
-            source => NetnsError::Open { path: path.to_owned(), source },
-        })?;
-        Self::checked(fd, path, work)
+        let target = Self::open_unlike(path, std::fs::metadata(OWN))?;
+        let (cookie, result) = target.run(|| target.inside(work))??;
+        Ok((target.known_as(cookie), result))
+    }
+
+    /// The same on the calling thread, which leaves its namespace for `work` and comes back: for a process with no
+    /// other thread and one thing to do, to which starting a thread and waiting for it is much of the whole. Where it
+    /// could not come back (a user namespace that does not own the one that it is in), a thread does it all the same.
+    ///
+    /// # Errors
+    /// See [`NetnsError`]; after [`NetnsError::Leave`] the thread is still inside and must not go on.
+    pub fn enter_here<T: Send>(
+        path: &Path,
+        work: impl FnOnce() -> T + Send,
+    ) -> Result<(Self, T), NetnsError> {
+        let home = File::open(OWN);
+        let target = Self::open_unlike(path, home.as_ref().map_err(copy_of).and_then(File::metadata))?;
+        // into the one that it is in: whether that is allowed is whether the way back is
+        let home = home.ok().filter(|home| setns(home, CloneFlags::CLONE_NEWNET).is_ok());
+        let Some(home) = home else {
+            let (cookie, result) = target.run(|| target.inside(work))??;
+            return Ok((target.known_as(cookie), result));
+        };
+        target.set()?;
+        let away = Away { home };
+        let outcome = target.inside(work);
+        away.leave(path)?;
+        let (cookie, result) = outcome?;
+        Ok((target.known_as(cookie), result))
     }
 
     /// Takes over a descriptor that somebody else opened, if it is of a namespace that may be changed. `path` is what
@@ -134,38 +165,58 @@ impl TargetNetns {
     /// # Errors
     /// See [`NetnsError`]; nothing was touched.
     pub fn adopt(fd: OwnedFd, path: &Path) -> Result<Self, NetnsError> {
-        Self::checked(fd, path, || ()).map(|(target, ())| target)
+        let target = Self::unlike(fd, path, std::fs::metadata(OWN))?;
+        let (cookie, ()) = target.run(|| target.inside(|| ()))??;
+        Ok(target.known_as(cookie))
     }
 
-    fn checked<T: Send>(
-        fd: OwnedFd,
-        path: &Path,
-        work: impl FnOnce() -> T + Send,
-    ) -> Result<(Self, T), NetnsError> {
+    /// Opens the namespace at `path`, if it is one, and not that of `own`.
+    fn open_unlike(path: &Path, own: io::Result<Metadata>) -> Result<Self, NetnsError> {
+        // O_NONBLOCK: a fifo must not hang us
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let fd = open(path, flags, Mode::empty()).map_err(|source| match source {
+            Errno::ENOENT | Errno::ENOTDIR => NetnsError::Missing(path.to_owned()),
+            source => NetnsError::Open { path: path.to_owned(), source },
+        })?;
+        Self::unlike(fd, path, own)
+    }
+
+    fn unlike(fd: OwnedFd, path: &Path, own: io::Result<Metadata>) -> Result<Self, NetnsError> {
         let file = File::from(fd);
         // by the file system: the link in /proc/self/fd of a namespace that was bound to a path shows that path
         if !fstatfs(&file).is_ok_and(|system| system.filesystem_type() == NSFS_MAGIC) {
             return Err(NetnsError::NotANetns(path.to_owned()));
         }
         let metadata = file.metadata().map_err(|_| NetnsError::NotANetns(path.to_owned()))?;
-        let mut id = NetnsId { device: metadata.dev(), inode: metadata.ino(), cookie: 0 };
-        let own = std::fs::metadata(OWN).map_err(|source| NetnsError::Compare { path: OWN, source })?;
+        let id = NetnsId { device: metadata.dev(), inode: metadata.ino(), cookie: 0 };
+        let own = own.map_err(|source| NetnsError::Compare { path: OWN, source })?;
         if (own.dev(), own.ino()) == (id.device, id.inode) {
             return Err(NetnsError::Own(path.to_owned()));
         }
-        let mut target = Self { fd: file.into(), path: path.to_owned(), id };
+        Ok(Self { fd: file.into(), path: path.to_owned(), id })
+    }
+
+    /// What is done first inside, and then `work`; gives the cookie with its result.
+    fn inside<T>(&self, work: impl FnOnce() -> T) -> Result<(u64, T), NetnsError> {
+        if is_init(self.id)? {
+            return Err(NetnsError::Init(self.path.clone()));
+        }
+        let probe = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
+        let cookie = probe.and_then(|socket| sys::netns_cookie(&socket)).unwrap_or(0);
+        Ok((cookie, work()))
+    }
+
+    fn known_as(self, cookie: u64) -> Self {
+        Self { id: NetnsId { cookie, ..self.id }, ..self }
+    }
+
+    /// Puts the calling thread into the namespace.
+    fn set(&self) -> Result<(), NetnsError> {
         // namespaces of other kinds are on the same file system; setns takes none of them as CLONE_NEWNET
-        let (cookie, result) = target.run(|| {
-            if is_init(id)? {
-                return Err(NetnsError::Init(path.to_owned()));
-            }
-            let probe = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
-            let cookie = probe.and_then(|socket| sys::netns_cookie(&socket)).unwrap_or(0);
-            Ok((cookie, work()))
-        })??;
-        id.cookie = cookie;
-        target.id = id;
-        Ok((target, result))
+        setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(|source| match source {
+            Errno::EINVAL => NetnsError::NotANetns(self.path.clone()),
+            source => NetnsError::Enter { path: self.path.clone(), source },
+        })
     }
 
     /// Which namespace it is.
@@ -183,13 +234,7 @@ impl TargetNetns {
     /// # Errors
     /// [`NetnsError::Enter`], [`NetnsError::Thread`]; `work` was not called then.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
-        let inside = || {
-            setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(|source| match source {
-                Errno::EINVAL => NetnsError::NotANetns(self.path.clone()),
-                source => NetnsError::Enter { path: self.path.clone(), source },
-            })?;
-            Ok(work())
-        };
+        let inside = || self.set().map(|()| work());
         std::thread::scope(|scope| {
             match std::thread::Builder::new().spawn_scoped(scope, inside).map_err(NetnsError::Thread)?.join()
             {
@@ -198,6 +243,35 @@ impl TargetNetns {
             }
         })
     }
+}
+
+/// A thread that is in another namespace than it began in, and goes back whatever happens.
+struct Away {
+    home: File,
+}
+
+impl Away {
+    fn leave(self, path: &Path) -> Result<(), NetnsError> {
+        self.back().map_err(|source| NetnsError::Leave { path: path.to_owned(), source })
+    }
+
+    fn back(&self) -> Result<(), Errno> {
+        setns(&self.home, CloneFlags::CLONE_NEWNET)
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        // only a panic comes here without having been asked for
+        if std::thread::panicking() {
+            let _ = self.back();
+        }
+    }
+}
+
+/// The same error once more.
+fn copy_of(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 /// Whether the namespace that the calling thread is in is that of pid 1.
@@ -242,6 +316,39 @@ mod tests {
         let inside = target.run(|| std::fs::metadata(OWN).map(|own| own.ino())).expect("entered");
         assert_eq!(inside.expect("readable"), target.id().inode);
         assert_ne!(target.id().cookie, 0);
+    }
+
+    #[test]
+    fn a_thread_comes_back_from_where_it_went() {
+        let netns = Netns::new();
+        let own = || std::fs::metadata(OWN).expect("readable").ino();
+        let home = own();
+        let (target, inside) = TargetNetns::enter_here(&netns.path(), own).expect("entered");
+        assert_eq!((inside, own()), (target.id().inode, home));
+        assert_ne!(target.id().cookie, 0);
+        let panicked = std::panic::catch_unwind(|| {
+            TargetNetns::enter_here(&netns.path(), || assert_eq!(own(), home, "it is inside"))
+        });
+        assert!(panicked.is_err());
+        assert_eq!(own(), home, "after a panic");
+    }
+
+    /// As the host guard has it, whichever thread goes.
+    #[test]
+    fn a_thread_goes_only_where_it_may() {
+        let elsewhere = Netns::new();
+        let work = || panic!("not called");
+        let own = PathBuf::from(format!("/proc/{}/ns/net", std::process::id()));
+        let error = TargetNetns::enter_here(&own, work).expect_err("refused");
+        assert!(matches!(error, NetnsError::Own(_)), "{error:?}");
+        elsewhere.run(|| {
+            let home = std::fs::metadata(OWN).expect("readable").ino();
+            let error = TargetNetns::enter_here(&own, work).expect_err("refused");
+            assert!(matches!(error, NetnsError::Init(_)), "{error:?}");
+            assert_eq!(std::fs::metadata(OWN).expect("readable").ino(), home);
+        });
+        let error = TargetNetns::enter_here(Path::new("/proc/self/ns/mnt"), work).expect_err("refused");
+        assert!(matches!(error, NetnsError::NotANetns(_)), "{error:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::kit::{World, full, rule};
 
 /// The system calls by which a step begins or ends.
-const STEPS: [&str; 8] = ["sendto", "openat", "write", "rename", "unlink", "clone3", "fsync", "mkdir"];
+const STEPS: [&str; 8] = ["sendto", "openat", "write", "rename", "unlink", "setns", "fsync", "mkdir"];
 /// More of one kind than this and the sweep would take too long to be run each time.
 const MOST: usize = 60;
 
@@ -151,8 +151,7 @@ fn an_add_refused_at_any_step_changes_nothing() {
     let world = World::with_foreign();
     let before = world.container();
     let conf = world.conf(&full());
-    for what in ["sendto:error=ENOBUFS", "rename:error=ENOSPC", "openat:error=EMFILE", "clone3:error=EAGAIN"]
-    {
+    for what in ["sendto:error=ENOBUFS", "rename:error=ENOSPC", "openat:error=EMFILE", "setns:error=EPERM"] {
         let mut refused = 0;
         for number in 1..MOST {
             let answer = injected(&world, what, number, "ADD", &conf).run();
@@ -190,7 +189,7 @@ fn an_add_again_refused_at_any_step_leaves_one_firewall() {
     }));
     world.run("ADD", &old);
     let in_force = world.container();
-    for what in ["sendto:error=ENOBUFS", "rename:error=ENOSPC", "clone3:error=EAGAIN"] {
+    for what in ["sendto:error=ENOBUFS", "rename:error=ENOSPC", "setns:error=EPERM"] {
         let mut is_new = 0;
         for number in 1..MOST {
             let answer = injected(&world, what, number, "ADD", &new).run();

@@ -18,7 +18,7 @@ use crate::netlink::message::{Messages, NLM_F_APPEND, NLM_F_CREATE, nfnl_type};
 use crate::netlink::socket::{NetlinkSocket, Protocol};
 use crate::nft::EncodedRule;
 use crate::nft::constants as c;
-use crate::nft::decode::decode_jump;
+use crate::nft::decode::decode_verdict;
 use crate::nft::observe::observe;
 
 /// A rule of a test.
@@ -158,7 +158,8 @@ fn batch(rules: &[Placed<'_>]) -> Messages {
     let mut chains: BTreeSet<(Family, Table, String)> =
         rules.iter().map(|(family, table, chain, _)| (*family, *table, (*chain).to_owned())).collect();
     for (family, table, _, rule) in rules {
-        let jump = decode_jump(&rule.expressions).expect("well formed");
+        let verdict = decode_verdict(&rule.expressions).expect("well formed");
+        let jump = verdict.and_then(|verdict| verdict.chain);
         chains.extend(jump.map(|chain| (*family, *table, chain.to_owned())));
     }
     let mut tables = BTreeSet::new();

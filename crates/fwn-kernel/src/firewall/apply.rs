@@ -15,7 +15,8 @@ use fwn_plan::rule::databases::Databases;
 
 use super::compare::compare;
 use super::compose::Request;
-use super::owner::{OwnerId, decode_owner};
+use super::observed::observe;
+use super::owner::OwnerId;
 use super::record::{Record, RecordedNetns, RecordedSet};
 use super::sets::{SetChanges, sweep};
 use super::{FirewallError, put_in_force, take_out};
@@ -25,7 +26,6 @@ use crate::encode::scratch_sets::make_scratch_sets;
 use crate::ipset::{SetClient, SetError};
 use crate::netlink::socket::{NetlinkSocket, Protocol, SocketError};
 use crate::netns::{NetnsError, TargetNetns};
-use crate::nft::observe::observe;
 
 /// Sockets of a namespace, opened inside and used from outside.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl Connection {
     /// [`ApplyError::Netns`], [`ApplyError::Socket`]
     pub fn open(path: &Path) -> Result<(TargetNetns, Self), ApplyError> {
         let sockets = || (NetlinkSocket::open(Protocol::Netfilter), SetClient::open_here());
-        let (target, (nft, sets)) = TargetNetns::enter(path, sockets)?;
+        let (target, (nft, sets)) = TargetNetns::enter_here(path, sockets)?;
         let netns = target.id().into();
         Ok((target, Self { nft: nft?, sets, netns }))
     }
@@ -311,7 +311,7 @@ fn remove_set(client: &mut SetClient, set: &RecordedSet, keep: Keep<'_>) {
 fn has_rules(connection: &mut Connection, owner: OwnerId) -> Result<bool, ApplyError> {
     let observed = observe(&mut connection.nft).map_err(FirewallError::Observe)?;
     let rules = observed.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
-    Ok(rules.into_iter().any(|rule| decode_owner(&rule.user_data).is_some_and(|(id, _)| id == owner)))
+    Ok(rules.into_iter().any(|rule| rule.mark.is_some_and(|(id, _)| id == owner)))
 }
 
 /// What of an attachment's firewall is missing, changed or in the way, a line each; empty if all is as ADD left it.

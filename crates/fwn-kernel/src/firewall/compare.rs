@@ -1,17 +1,15 @@
 //! Whether what an attachment put in force still is: its record and what is observed come in, every difference
 //! goes out, in the order of the record. Pure.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt;
 
 use fwn_plan::netfilter::{Family, Policy, Table};
 
-use super::owner::decode_owner;
+use super::observed::{ObservedChain, ObservedRule, ObservedTable, Ruleset};
 use super::record::{Record, RecordedRule, RecordedTable};
 use crate::nft::constants::NFT_TABLE_F_DORMANT;
-use crate::nft::decode::decode_accepts;
-use crate::nft::digest::digest;
-use crate::nft::observe::{ObservedChain, ObservedRule, ObservedTable, Ruleset};
 
 /// One way in which the firewall is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,8 +162,10 @@ impl<'a> Comparison<'a> {
             differences.push(self.difference("", DifferenceKind::MarksLost));
         }
         let mut by_chain: HashMap<&str, Vec<&RecordedRule>> = HashMap::new();
-        for rule in &self.recorded.rules {
-            by_chain.entry(&rule.chain).or_default().push(rule);
+        // those of one chain mostly follow each other
+        for run in self.recorded.rules.chunk_by(|one, next| one.chain == next.chain) {
+            let Some(first) = run.first() else { continue };
+            by_chain.entry(&first.chain).or_default().extend(run);
         }
         for recorded in &self.recorded.chains {
             let Some(chain) = table.chain(&recorded.name) else {
@@ -198,8 +198,15 @@ impl<'a> Comparison<'a> {
         differences: &mut Vec<Difference>,
     ) {
         let owner = self.record.owner();
-        let places: HashMap<u32, usize> =
-            recorded.iter().enumerate().map(|(at, rule)| (rule.ordinal, at)).collect();
+        let places: OnceCell<HashMap<u32, usize>> = OnceCell::new();
+        // nearly always they come in the order of the record
+        let place_of = |ordinal: u32, next: usize| {
+            if recorded.get(next).is_some_and(|rule| rule.ordinal == ordinal) {
+                return Some(next);
+            }
+            let all = || recorded.iter().enumerate().map(|(at, rule)| (rule.ordinal, at)).collect();
+            places.get_or_init(all).get(&ordinal).copied()
+        };
         // for every recorded rule, whether it was seen and says the same
         let mut seen = vec![None; recorded.len()];
         let mut moved = Vec::new();
@@ -208,15 +215,16 @@ impl<'a> Comparison<'a> {
         let mut unknown = Vec::new();
         let mut furthest: Option<usize> = None;
         for (position, rule) in (1..).zip(&chain.rules) {
-            let mark = decode_owner(&rule.user_data)
-                .or_else(|| unmarked.get(&rule.handle).map(|ordinal| (owner, *ordinal)));
+            let mark = rule.mark.or_else(|| unmarked.get(&rule.handle).map(|ordinal| (owner, *ordinal)));
             let place = match mark {
                 // what was restored is all new, whosever it is
                 None if unmarked.is_empty() && rule.handle > self.recorded.last_handle => {
                     foreign.push((position, rule));
                     continue;
                 }
-                Some((id, ordinal)) if id == owner => places.get(&ordinal).copied(),
+                Some((id, ordinal)) if id == owner => {
+                    place_of(ordinal, furthest.map_or(0, |furthest| furthest + 1))
+                }
                 _ => continue,
             };
             let found = place.and_then(|place| Some((place, *recorded.get(place)?, seen.get_mut(place)?)));
@@ -224,7 +232,7 @@ impl<'a> Comparison<'a> {
                 unknown.push(position);
                 continue;
             };
-            *seen = Some(digest(&rule.expressions).ok() == expected.digest);
+            *seen = Some(rule.digest == expected.digest);
             in_the_way.extend(foreign.drain(..).map(|(position, _)| (position, expected)));
             match furthest.filter(|furthest| *furthest > place).and_then(|furthest| recorded.get(furthest)) {
                 Some(before) => moved.push((expected, *before)),
@@ -246,11 +254,9 @@ impl<'a> Comparison<'a> {
         for (position, before) in in_the_way {
             push(DifferenceKind::InTheWay { position, before: before.clone() });
         }
-        // what cannot be read may accept
-        let accepts = |rule: &ObservedRule| decode_accepts(&rule.expressions).unwrap_or(true);
         let closed = self.recorded.policy(&chain.name).is_some_and(|policy| policy.set == Policy::Drop);
         if closed || chain.hook.is_none() {
-            for (position, _) in foreign.into_iter().filter(|(_, rule)| accepts(rule)) {
+            for (position, _) in foreign.into_iter().filter(|(_, rule): &(_, &ObservedRule)| rule.accepts) {
                 push(match chain.hook {
                     Some(_) => DifferenceKind::BeforePolicy { position },
                     None => DifferenceKind::BeforeReturn { position },

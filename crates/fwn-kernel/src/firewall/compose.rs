@@ -10,6 +10,7 @@ use fwn_plan::netfilter::{Family, Hook, Policy, Table};
 use fwn_plan::origin::Origin;
 use fwn_plan::plan::{Attachment, Plan, RuleOp, TablePlan};
 
+use super::observed::{ObservedChain, ObservedTable, Ruleset};
 use super::order::{Slot, TooBig, arrange};
 use super::owner::{Mark, OwnerId, decode_mark, encode_mark, encode_owner};
 use super::record::{
@@ -20,7 +21,6 @@ use crate::netlink::attr::Malformed;
 use crate::nft::EncodedRule;
 use crate::nft::constants::NFT_TABLE_F_DORMANT;
 use crate::nft::decode::{BaseHook, decode_expressions};
-use crate::nft::observe::{ObservedChain, ObservedTable, Ruleset};
 use crate::nft::transaction::{Change, Changes, Place};
 
 /// What is to be put in force.

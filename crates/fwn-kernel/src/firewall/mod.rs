@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod compare;
 pub mod compose;
+pub mod observed;
 mod order;
 pub mod owner;
 pub mod preview;
@@ -15,11 +16,12 @@ pub mod view;
 
 use self::compare::{Difference, compare};
 use self::compose::{ComposeError, Request, compose};
+use self::observed::observe;
 use self::owner::OwnerId;
 use self::record::Record;
 use self::remove::removal;
 use crate::netlink::socket::NetlinkSocket;
-use crate::nft::observe::{NftError, observe};
+use crate::nft::observe::NftError;
 use crate::nft::transaction::CommitError;
 
 /// How often a change is decided anew because somebody else was quicker.
@@ -56,7 +58,7 @@ fn lines(differences: &[Difference]) -> String {
 pub type Journal<'a> = &'a mut dyn FnMut(&Record) -> std::io::Result<()>;
 
 /// Puts `request` in force in the namespace of `socket`, all of it or nothing, and reads it back. The record goes to
-/// `journal` before the namespace is changed, and again once what the kernel made of the rules is known.
+/// `journal` before the namespace is changed, without the rules, and whole once what the kernel made of them is known.
 ///
 /// # Errors
 /// See [`FirewallError`]; the namespace holds what it held before. [`FirewallError::Unconfirmed`] differs: where this
@@ -71,7 +73,7 @@ pub fn put_in_force(
     let mut record = loop {
         let observed = observe(socket)?;
         let (changes, record) = compose(request, &observed)?;
-        journal(&record.including(request.previous)).map_err(FirewallError::Journal)?;
+        journal(&record.intent(request.previous)).map_err(FirewallError::Journal)?;
         match changes.commit(socket, Some(observed.generation)) {
             Err(CommitError::Changed) if attempts.next().is_some() => {}
             result => break result.map(|()| record)?,

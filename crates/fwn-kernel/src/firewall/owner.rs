@@ -41,9 +41,9 @@ impl fmt::Display for OwnerId {
 
 /// User data of a rule: its owner, and its number in the owner's plan for this table and family, from 0.
 pub fn encode_owner(owner: OwnerId, ordinal: u32) -> Vec<u8> {
-    let mut value = vec![VERSION];
-    value.extend_from_slice(&owner.0.to_be_bytes());
-    value.extend_from_slice(&ordinal.to_be_bytes());
+    let mut value = [VERSION; 21];
+    value[1..17].copy_from_slice(&owner.0.to_be_bytes());
+    value[17..].copy_from_slice(&ordinal.to_be_bytes());
     element(&value)
 }
 
@@ -84,7 +84,8 @@ pub fn decode_mark(user_data: &[u8]) -> Option<Mark> {
 
 fn element(value: &[u8]) -> Vec<u8> {
     // all of our values are shorter than 256 bytes
-    let mut bytes = vec![TYPE, value.len() as u8];
+    let mut bytes = Vec::with_capacity(2 + value.len());
+    bytes.extend_from_slice(&[TYPE, value.len() as u8]);
     bytes.extend_from_slice(value);
     bytes
 }

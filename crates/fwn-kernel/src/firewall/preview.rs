@@ -13,12 +13,11 @@ use fwn_plan::set::{CreateOptions, SetSpec, render_add, render_create};
 use super::FirewallError;
 use super::apply::{ApplyError, Connection};
 use super::compare::{DifferenceKind, compare};
+use super::observed::{ObservedChain, ObservedRule, ObservedTable, Ruleset, observe};
 use super::order::{Slot, arrange};
-use super::owner::{OwnerId, decode_owner};
+use super::owner::OwnerId;
 use super::record::{Record, RecordedRule, RecordedTable};
 use crate::ipset::{SetClient, SetError};
-use crate::nft::digest::digest;
-use crate::nft::observe::{ObservedChain, ObservedTable, Ruleset, observe};
 
 /// Two texts of the same form: equal where an ADD would change nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,8 +159,8 @@ fn foreign(table: &ObservedTable, chain: &ObservedChain, half: &TablePlan, recor
     let owner = record.map(Record::owner);
     let recorded = record.and_then(|record| record.table(half.family, half.table.name()));
     let unmarked = recorded.zip(owner).map(|(recorded, owner)| recorded.unmarked(owner, table));
-    let is_ours = |rule: &&crate::nft::observe::ObservedRule| {
-        decode_owner(&rule.user_data).is_some_and(|(id, _)| Some(id) == owner)
+    let is_ours = |rule: &&ObservedRule| {
+        rule.mark.is_some_and(|(id, _)| Some(id) == owner)
             || unmarked.as_ref().is_some_and(|unmarked| unmarked.contains_key(&rule.handle))
     };
     chain.rules.iter().filter(|rule| !is_ours(rule)).count()
@@ -215,12 +214,11 @@ fn listed_chain(
         recorded.rules.iter().map(|rule| (rule.ordinal, rule)).collect();
     let mut lines = Vec::new();
     for rule in &chain.rules {
-        let ordinal =
-            decode_owner(&rule.user_data).filter(|(id, _)| *id == owner).map(|(_, ordinal)| ordinal);
+        let ordinal = rule.mark.filter(|(id, _)| *id == owner).map(|(_, ordinal)| ordinal);
         let ordinal = ordinal.or_else(|| unmarked.get(&rule.handle).copied());
         let Some(known) = ordinal.and_then(|ordinal| by_ordinal.get(&ordinal)) else { continue };
         let text = without_command(known).to_owned();
-        lines.push(if digest(&rule.expressions).ok() == known.digest {
+        lines.push(if rule.digest == known.digest {
             ListedLine::Rule(text)
         } else {
             ListedLine::Remark(format!("changed by somebody else: {text}"))

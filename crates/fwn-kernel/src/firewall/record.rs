@@ -1,7 +1,6 @@
 //! What one attachment has in force, as the state file remembers it: data for JSON, and the reading back that
 //! completes it. Opens no file.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
@@ -9,10 +8,10 @@ use fwn_plan::netfilter::{Family, Policy, Table};
 use fwn_plan::plan::Attachment;
 use serde::{Deserialize, Serialize};
 
-use super::owner::{OwnerId, decode_owner};
+use super::observed::{ObservedTable, Ruleset};
+use super::owner::OwnerId;
 use crate::netns::NetnsId;
-use crate::nft::digest::{Digest, digest};
-use crate::nft::observe::{ObservedTable, Ruleset};
+use crate::nft::digest::Digest;
 
 /// All that one attachment has in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,13 +192,20 @@ impl Record {
         self.tables.iter().find(|recorded| recorded.family == family && recorded.table.name() == table)
     }
 
-    /// What there may be while `previous` is being replaced by this: from before the batch until it is read back,
-    /// nobody can know which of the two is in force.
+    /// What there may be from before the batch until it is read back, when nobody can know whether this or `previous`
+    /// is in force: all that a DEL has to find. Not the rules: those carry their marks, and none that could be told by
+    /// what it says has been seen yet.
     #[must_use]
-    pub fn including(&self, previous: Option<&Self>) -> Cow<'_, Self> {
-        let Some(previous) = previous else { return Cow::Borrowed(self) };
-        let mut record = self.clone();
-        for old in &previous.tables {
+    pub fn intent(&self, previous: Option<&Self>) -> Self {
+        let mut record = Self {
+            version: self.version,
+            attachment: self.attachment.clone(),
+            netns: self.netns,
+            made_at: self.made_at,
+            sets: self.sets.clone(),
+            tables: self.tables.iter().map(RecordedTable::without_rules).collect(),
+        };
+        for old in previous.iter().flat_map(|previous| &previous.tables) {
             let same = |new: &&mut RecordedTable| (new.family, new.table) == (old.family, old.table);
             let Some(new) = record.tables.iter_mut().find(same) else {
                 record.tables.push(old.clone());
@@ -217,7 +223,7 @@ impl Record {
                 }
             }
         }
-        Cow::Owned(record)
+        record
     }
 
     /// Completes the record by what is in force after the commit: digests, and the greatest handle. A rule that is
@@ -225,14 +231,17 @@ impl Record {
     pub fn read_back(&mut self, observed: &Ruleset) {
         let owner = self.owner();
         for table in &mut self.tables {
-            let mut digests = HashMap::new();
             table.last_handle = 0;
             let seen = observed.table(table.family, table.table.name());
             let seen = || seen.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
+            // numbers are those of the plan, so there are no gaps
+            let mut digests = vec![None; table.rules.len()];
             for rule in seen() {
-                if let Some((_, ordinal)) = decode_owner(&rule.user_data).filter(|(id, _)| *id == owner) {
+                if let Some((_, ordinal)) = rule.mark.filter(|(id, _)| *id == owner) {
                     table.last_handle = table.last_handle.max(rule.handle);
-                    digests.insert(ordinal, digest(&rule.expressions).ok());
+                    if let Some(digest) = digests.get_mut(ordinal as usize) {
+                        *digest = rule.digest;
+                    }
                 }
             }
             if table.last_handle == 0 {
@@ -240,25 +249,37 @@ impl Record {
                 table.last_handle = seen().map(|rule| rule.handle).max().unwrap_or(0);
             }
             for rule in &mut table.rules {
-                rule.digest = digests.get(&rule.ordinal).copied().flatten();
+                rule.digest = digests.get(rule.ordinal as usize).copied().flatten();
             }
         }
     }
 }
 
 impl RecordedTable {
+    fn without_rules(&self) -> Self {
+        Self {
+            family: self.family,
+            table: self.table,
+            created: self.created,
+            last_handle: self.last_handle,
+            chains: self.chains.clone(),
+            policies: self.policies.clone(),
+            rules: Vec::new(),
+        }
+    }
+
     /// Rules of `owner` that have lost their marks, with their numbers, by handle. Who saves a table and restores it
     /// (`iptables-save`, `iptables-restore`) takes the user data of all its rules; they are known then by what they
     /// say. As long as one mark is there, none was lost: a rule that is missing is missing.
     pub fn unmarked(&self, owner: OwnerId, table: &ObservedTable) -> HashMap<u64, u32> {
         let rules = || table.chains.iter().flat_map(|chain| &chain.rules);
-        if rules().any(|rule| decode_owner(&rule.user_data).is_some_and(|(id, _)| id == owner)) {
+        if rules().any(|rule| rule.mark.is_some_and(|(id, _)| id == owner)) {
             return HashMap::new();
         }
         let mut found: HashMap<(&str, Digest), VecDeque<u64>> = HashMap::new();
         for chain in table.chains.iter().filter(|chain| self.chain(&chain.name).is_some()) {
-            for rule in chain.rules.iter().filter(|rule| decode_owner(&rule.user_data).is_none()) {
-                if let Ok(digest) = digest(&rule.expressions) {
+            for rule in chain.rules.iter().filter(|rule| rule.mark.is_none()) {
+                if let Some(digest) = rule.digest {
                     found.entry((&chain.name, digest)).or_default().push_back(rule.handle);
                 }
             }

@@ -11,10 +11,9 @@ use std::collections::{HashMap, HashSet};
 use fwn_plan::netfilter::{Family, Policy};
 use fwn_plan::plan::{Plan, TablePlan};
 
-use super::owner::{OwnerId, decode_mark, decode_owner};
+use super::observed::{ObservedChain, ObservedRule, ObservedTable, Ruleset};
+use super::owner::{OwnerId, decode_mark};
 use super::record::{Record, RecordedTable};
-use crate::nft::decode::decode_jump;
-use crate::nft::observe::{ObservedChain, ObservedRule, ObservedTable, Ruleset};
 use crate::nft::transaction::{Change, Changes};
 
 /// All that has to go when an attachment goes. Without its `record`, what its user data tells; `siblings` are the
@@ -61,7 +60,7 @@ pub(super) fn retire<'a>(scene: &Scene<'a, '_>, scope: Scope<'_>, plan: &Plan) -
             let mut rules = chain.rules.len();
             for rule in chain.rules.iter().filter(|rule| scene.owns(table, rule)) {
                 rules -= 1;
-                if let Ok(Some(target)) = decode_jump(&rule.expressions) {
+                if let Some(target) = rule.jump.as_deref() {
                     *own_jumps.entry(target).or_default() += 1;
                 }
                 let change = Change::DeleteRule { chain: &chain.name, handle: rule.handle };
@@ -111,7 +110,7 @@ impl<'a, 's> Scene<'a, 's> {
 
 impl Scene<'_, '_> {
     pub(super) fn owns(&self, table: &ObservedTable, rule: &ObservedRule) -> bool {
-        decode_owner(&rule.user_data).is_some_and(|(owner, _)| owner == self.owner)
+        rule.mark.is_some_and(|(owner, _)| owner == self.owner)
             || self.unmarked.contains(&(table.family, table.name.as_str(), rule.handle))
     }
 
@@ -119,8 +118,7 @@ impl Scene<'_, '_> {
     fn has_strangers(&self) -> bool {
         let known: HashSet<_> = self.siblings.iter().map(Record::owner).chain([self.owner]).collect();
         let chains = self.observed.tables.iter().flat_map(|table| &table.chains);
-        let mut owners =
-            chains.flat_map(|chain| &chain.rules).filter_map(|rule| decode_owner(&rule.user_data));
+        let mut owners = chains.flat_map(|chain| &chain.rules).filter_map(|rule| rule.mark);
         owners.any(|(owner, _)| !known.contains(&owner))
     }
 

@@ -8,14 +8,13 @@ use fwn_plan::plan::Attachment;
 
 use super::FirewallError;
 use super::apply::{ApplyError, Connection};
-use super::owner::{OwnerId, decode_owner};
+use super::observed::{ObservedTable, Ruleset, observe_verbatim};
+use super::owner::OwnerId;
 use super::preview::without_command;
 use super::record::{Record, RecordedRule};
 use crate::ipset::{SetClient, SetError};
 use crate::nft::counters::{Counters, counters_of, other_tables, policy_counters};
 use crate::nft::describe::describe;
-use crate::nft::digest::digest;
-use crate::nft::observe::{ObservedTable, Ruleset, observe};
 
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -101,7 +100,7 @@ pub struct SetView {
 /// # Errors
 /// It could not be asked.
 pub fn view(connection: &mut Connection, records: &[Record]) -> Result<View, ApplyError> {
-    let observed = observe(connection.nft()).map_err(FirewallError::Observe)?;
+    let observed = observe_verbatim(connection.nft()).map_err(FirewallError::Observe)?;
     let policies = policy_counters(connection.nft()).map_err(FirewallError::Observe)?;
     let mut view = arrange(&observed, &policies, records);
     view.others = other_tables(connection.nft()).map_err(FirewallError::Observe)?;
@@ -155,8 +154,7 @@ pub(crate) fn arrange(observed: &Ruleset, policies: &PolicyCounters, records: &[
             };
             let latest = (0..).zip(records).filter(|(_, record)| holds(record));
             let rules = chain.rules.iter().map(|rule| {
-                let mark =
-                    decode_owner(&rule.user_data).or_else(|| known.unmarked.get(&rule.handle).copied());
+                let mark = rule.mark.or_else(|| known.unmarked.get(&rule.handle).copied());
                 let described = || describe(table.family, &rule.expressions).unwrap_or_default();
                 let counters = counters_of(&rule.expressions).ok().flatten();
                 let owner = mark.map(|(id, _)| owners.get(&id).copied());
@@ -167,8 +165,7 @@ pub(crate) fn arrange(observed: &Ruleset, policies: &PolicyCounters, records: &[
                         text: without_command(recorded).to_owned(),
                         origin: Some(recorded.origin.clone()),
                         owner: owner.flatten().map_or(Owner::Unrecorded, Owner::Attachment),
-                        changed: recorded.digest.is_some()
-                            && digest(&rule.expressions).ok() != recorded.digest,
+                        changed: recorded.digest.is_some() && rule.digest != recorded.digest,
                         counters,
                     },
                     None => RuleView {

@@ -118,12 +118,13 @@ impl<'a> AttrWriter<'a> {
 
     fn start(&mut self, kind: u16) -> usize {
         let start = self.buffer.len();
-        self.buffer.extend_from_slice(&[0, 0]);
-        self.buffer.extend_from_slice(&kind.to_ne_bytes());
+        let [low, high] = kind.to_ne_bytes();
+        self.buffer.extend_from_slice(&[0, 0, low, high]);
         start
     }
 
     fn end(&mut self, start: usize, kind: u16) {
+        const PADDING: [u8; 3] = [0; 3];
         let length = self.buffer.len() - start;
         match u16::try_from(length) {
             Ok(length) => self.buffer[start..start + 2].copy_from_slice(&length.to_ne_bytes()),
@@ -131,7 +132,8 @@ impl<'a> AttrWriter<'a> {
                 self.too_long.get_or_insert(TooLong { kind: kind & TYPE_MASK, length });
             }
         }
-        self.buffer.resize(align(self.buffer.len()), 0);
+        let missing = align(self.buffer.len()) - self.buffer.len();
+        self.buffer.extend_from_slice(&PADDING[..missing]);
     }
 }
 
@@ -195,7 +197,8 @@ impl<'a> Attr<'a> {
     /// # Errors
     /// It is not UTF-8.
     pub fn string(&self) -> Result<&'a str, Malformed> {
-        let bytes = self.value.split(|byte| *byte == 0).next().unwrap_or_default();
+        let end = self.value.iter().position(|byte| *byte == 0).unwrap_or(self.value.len());
+        let bytes = self.value.get(..end).unwrap_or_default();
         std::str::from_utf8(bytes).map_err(|_| Malformed)
     }
 
@@ -258,12 +261,12 @@ impl<'a> Iterator for Attrs<'a> {
 }
 
 /// 16 bits in host order at an offset, if they are there.
-pub(super) fn ne16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn ne16(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2).and_then(|pair| pair.try_into().ok()).map(u16::from_ne_bytes)
 }
 
 /// 32 bits in host order at an offset, if they are there.
-pub(super) fn ne32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn ne32(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map(u32::from_ne_bytes)
 }
 

@@ -51,6 +51,11 @@ pub struct Messages {
 }
 
 impl Messages {
+    /// None, with room for so many bytes of them.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { buffer: Vec::with_capacity(bytes), count: 0 }
+    }
+
     /// Appends a message: its type, flags (`NLM_F_REQUEST` is added), what stands before the attributes
     /// (`nfgenmsg`, `ifinfomsg`, ...), and its attributes. Gives its number, from 0, which is also its sequence
     /// number relative to the first.
@@ -66,11 +71,11 @@ impl Messages {
     ) -> Result<u32, TooLong> {
         let start = self.buffer.len();
         let number = self.count;
-        self.buffer.extend_from_slice(&[0; 4]);
-        self.buffer.extend_from_slice(&kind.to_ne_bytes());
-        self.buffer.extend_from_slice(&(flags | NLM_F_REQUEST).to_ne_bytes());
-        self.buffer.extend_from_slice(&number.to_ne_bytes());
-        self.buffer.extend_from_slice(&[0; 4]);
+        let mut header = [0; HEADER];
+        header[4..6].copy_from_slice(&kind.to_ne_bytes());
+        header[6..8].copy_from_slice(&(flags | NLM_F_REQUEST).to_ne_bytes());
+        header[8..12].copy_from_slice(&number.to_ne_bytes());
+        self.buffer.extend_from_slice(&header);
         self.buffer.extend_from_slice(fixed);
         self.buffer.resize(align(self.buffer.len()), 0);
         let mut writer = AttrWriter::new(&mut self.buffer);

@@ -107,6 +107,9 @@ fn join(errors: &[KernelError]) -> String {
 /// have a few KiB. Every page of it is written once, so more of it costs.
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
+/// The port of the kernel.
+const KERNEL: u32 = 0;
+
 /// Seconds until an answer is given up. The kernel answers while it is asked, so this is for what it never answers:
 /// of several messages without the privilege, nfnetlink refuses the first and forgets the rest.
 const PATIENCE: i64 = 10;
@@ -117,6 +120,8 @@ pub struct NetlinkSocket {
     fd: OwnedFd,
     next: u32,
     buffer: Vec<u8>,
+    /// The port that answers are believed from: the kernel's, but in tests of what it never says.
+    kernel: u32,
 }
 
 impl NetlinkSocket {
@@ -136,9 +141,15 @@ impl NetlinkSocket {
             // without the kernel's words an error is still an error
             let _ = sys::set_netlink_option(&fd, sys::NETLINK_EXT_ACK);
             let _ = sys::set_netlink_option(&fd, sys::NETLINK_CAP_ACK);
-            Ok(Self { fd, next: 1, buffer: vec![0; RECEIVE_BUFFER] })
+            Ok(Self { fd, next: 1, buffer: vec![0; RECEIVE_BUFFER], kernel: KERNEL })
         };
         open().map_err(SocketError::Open)
+    }
+
+    /// A socket that speaks to another one instead of the kernel.
+    #[cfg(test)]
+    pub(super) fn to(fd: OwnedFd, port: u32) -> Self {
+        Self { fd, next: 1, buffer: vec![0; RECEIVE_BUFFER], kernel: port }
     }
 
     /// Sends `messages` and gives every answer to `each`, until the last message is answered for good: by an
@@ -245,8 +256,8 @@ impl NetlinkSocket {
                 Ok(message) => (message.bytes, message.address),
             };
             // whoever has CAP_NET_ADMIN in the namespace can send to us, a workload too (`netlink_sendmsg`,
-            // `net/netlink/af_netlink.c`); the kernel is port 0
-            if sender.is_none_or(|sender| sender.pid() != 0) {
+            // `net/netlink/af_netlink.c`)
+            if sender.is_none_or(|sender| sender.pid() != self.kernel) {
                 continue;
             }
             return if length > self.buffer.len() { Err(SocketError::Truncated(length)) } else { Ok(length) };

@@ -175,43 +175,50 @@ pub fn decode_expressions(list: &[u8]) -> impl Iterator<Item = Result<Expression
     })
 }
 
-/// The chain that a rule jumps or goes to, if it does (a rule has one verdict at most).
+/// What a rule does with a packet that it matches, where nf_tables itself decides that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict<'a> {
+    /// `NF_ACCEPT`, `NFT_JUMP`, ...
+    pub code: u32,
+    /// The chain that it jumps or goes to, if it does.
+    pub chain: Option<&'a str>,
+}
+
+impl Verdict<'_> {
+    /// Whether it can let a packet through: it accepts, or another chain decides.
+    pub fn accepts(self) -> bool {
+        self.code == c::verdict(Policy::Accept) || self.chain.is_some()
+    }
+}
+
+impl<'a> Expression<'a> {
+    /// The verdict that it gives, if it gives one.
+    ///
+    /// # Errors
+    /// It is cut short.
+    pub fn verdict(&self) -> Result<Option<Verdict<'a>>, Malformed> {
+        if self.name != "immediate" {
+            return Ok(None);
+        }
+        let Some(data) = self.data.clone().find(c::NFTA_IMMEDIATE_DATA)? else { return Ok(None) };
+        let Some(verdict) = data.nested().find(c::NFTA_DATA_VERDICT)? else { return Ok(None) };
+        let code = verdict.nested().find(c::NFTA_VERDICT_CODE)?.ok_or(Malformed)?.be32()?;
+        let chain = verdict.nested().find(c::NFTA_VERDICT_CHAIN)?;
+        Ok(Some(Verdict { code, chain: chain.map(|chain| chain.string()).transpose()? }))
+    }
+}
+
+/// The verdict of a rule, if it has one (it has one at most).
 ///
 /// # Errors
 /// The bytes are no list of expressions.
-pub fn decode_jump(list: &[u8]) -> Result<Option<&str>, Malformed> {
+pub fn decode_verdict(list: &[u8]) -> Result<Option<Verdict<'_>>, Malformed> {
     for expression in decode_expressions(list) {
-        let expression = expression?;
-        if expression.name != "immediate" {
-            continue;
-        }
-        let Some(data) = expression.data.find(c::NFTA_IMMEDIATE_DATA)? else { continue };
-        let Some(verdict) = data.nested().find(c::NFTA_DATA_VERDICT)? else { continue };
-        if let Some(chain) = verdict.nested().find(c::NFTA_VERDICT_CHAIN)? {
-            return chain.string().map(Some);
+        if let Some(verdict) = expression?.verdict()? {
+            return Ok(Some(verdict));
         }
     }
     Ok(None)
-}
-
-/// Whether a rule can let a packet through: it accepts, or another chain decides.
-///
-/// # Errors
-/// The bytes are no list of expressions.
-pub fn decode_accepts(list: &[u8]) -> Result<bool, Malformed> {
-    for expression in decode_expressions(list) {
-        let expression = expression?;
-        if expression.name != "immediate" {
-            continue;
-        }
-        let Some(data) = expression.data.find(c::NFTA_IMMEDIATE_DATA)? else { continue };
-        let Some(verdict) = data.nested().find(c::NFTA_DATA_VERDICT)? else { continue };
-        let code = verdict.nested().find(c::NFTA_VERDICT_CODE)?.ok_or(Malformed)?.be32()?;
-        if code == c::verdict(Policy::Accept) || verdict.nested().find(c::NFTA_VERDICT_CHAIN)?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn family(message: &Message<'_>) -> Result<Option<Family>, Malformed> {
@@ -225,9 +232,16 @@ pub(super) fn decode_hook(attrs: Attrs<'_>) -> Result<(u32, i32), Malformed> {
 }
 
 fn decode_expression(attrs: Attrs<'_>) -> Result<Expression<'_>, Malformed> {
-    let name = attrs.clone().find(c::NFTA_EXPR_NAME)?.ok_or(Malformed)?.string()?;
-    let data = attrs.find(c::NFTA_EXPR_DATA)?.map_or(Attrs::new(&[]), |data| data.nested());
-    Ok(Expression { name, data })
+    let (mut name, mut data) = (None, Attrs::new(&[]));
+    for attr in attrs {
+        let attr = attr?;
+        match attr.kind {
+            c::NFTA_EXPR_NAME => name = Some(attr.string()?),
+            c::NFTA_EXPR_DATA => data = attr.nested(),
+            _ => {}
+        }
+    }
+    Ok(Expression { name: name.ok_or(Malformed)?, data })
 }
 
 #[cfg(test)]
@@ -268,9 +282,9 @@ mod tests {
             let message = Message { kind: 0, flags: 0, sequence: 0, payload: &payload };
             let _ = (decode_generation(&message), decode_table(&message), decode_chain(&message));
             if let Ok(Some(rule)) = decode_rule(&message) {
-                let _ = (decode_expressions(rule.expressions).count(), decode_jump(rule.expressions));
+                let _ = (decode_expressions(rule.expressions).count(), decode_verdict(rule.expressions));
             }
-            let _ = (decode_expressions(&payload).count(), decode_jump(&payload));
+            let _ = (decode_expressions(&payload).count(), decode_verdict(&payload));
         }
     }
 

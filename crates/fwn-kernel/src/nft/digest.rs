@@ -1,17 +1,18 @@
 //! The digest of a rule: equal as long as the rule says the same, whatever passed through it.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::constants as c;
-use super::decode::decode_expressions;
+use super::decode::{Expression, decode_expressions};
 use crate::fnv::Fnv;
 use crate::netlink::attr::{Attr, Malformed};
 
 /// Digest of a rule's expressions without what changes by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(u128);
 
 impl fmt::Display for Digest {
@@ -26,17 +27,22 @@ impl fmt::Debug for Digest {
     }
 }
 
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 32];
+        for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0.to_be_bytes()) {
+            *pair = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
+        }
+        // hexadecimal digits are characters
+        serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = std::num::ParseIntError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        u128::from_str_radix(&text, 16).map(Self)
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        u128::from_str_radix(&text, 16).map(Self).map_err(D::Error::custom)
     }
 }
 
@@ -46,9 +52,21 @@ impl TryFrom<String> for Digest {
 /// # Errors
 /// The bytes are no list of expressions.
 pub fn digest(expressions: &[u8]) -> Result<Digest, Malformed> {
+    digest_with(expressions, |_| Ok(()))
+}
+
+/// The same, and shows every expression to `each` on the way.
+///
+/// # Errors
+/// The bytes are no list of expressions; what `each` returns.
+pub fn digest_with<'a>(
+    expressions: &'a [u8],
+    mut each: impl FnMut(&Expression<'a>) -> Result<(), Malformed>,
+) -> Result<Digest, Malformed> {
     let mut fnv = Fnv::new();
     for expression in decode_expressions(expressions) {
         let expression = expression?;
+        each(&expression)?;
         fnv.field_of_words(expression.name.as_bytes());
         for attr in expression.data {
             let attr = attr?;
@@ -155,6 +173,7 @@ mod tests {
     fn a_digest_survives_json() {
         let digest = digest_of(&[("counter", &[])]);
         let text = serde_json::to_string(&digest).expect("text");
+        assert_eq!(text, format!("\"{digest}\""));
         assert_eq!(serde_json::from_str::<Digest>(&text).expect("digest"), digest);
         assert!(serde_json::from_str::<Digest>("\"no\"").is_err());
     }

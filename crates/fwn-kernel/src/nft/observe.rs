@@ -6,10 +6,13 @@ use fwn_plan::netfilter::{Family, Policy};
 use nix::errno::Errno;
 
 use super::constants as c;
-use super::decode::{BaseHook, decode_chain, decode_generation, decode_rule, decode_table};
+use super::decode::{BaseHook, RuleMessage, decode_chain, decode_generation, decode_rule, decode_table};
 use crate::netlink::attr::Malformed;
 use crate::netlink::message::{Message, Messages, NLM_F_ACK, NLM_F_DUMP, nfnl_type};
 use crate::netlink::socket::{NetlinkSocket, Protocol, SocketError};
+
+/// Room for no more rules is made on the word of a chain alone.
+const MOST_AT_ONCE: usize = 16 * 1024;
 
 /// How often a listing that changed while it was read is read again.
 const ATTEMPTS: u32 = 10;
@@ -46,18 +49,18 @@ impl From<SocketError> for NftError {
     }
 }
 
-/// All that is in force in a namespace, as far as iptables sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ruleset {
+/// All that is in force in a namespace, as far as iptables sees it; of every rule what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruleset<R = ObservedRule> {
     /// The generation that it is from: a batch can ask to be refused in any other.
     pub generation: u32,
     /// Tables of `ip` and `ip6`.
-    pub tables: Vec<ObservedTable>,
+    pub tables: Vec<ObservedTable<R>>,
 }
 
 /// A table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObservedTable {
+pub struct ObservedTable<R = ObservedRule> {
     /// Its family.
     pub family: Family,
     /// Its name.
@@ -69,14 +72,14 @@ pub struct ObservedTable {
     /// Its user data; empty where it has none.
     pub user_data: Vec<u8>,
     /// Its chains.
-    pub chains: Vec<ObservedChain>,
+    pub chains: Vec<ObservedChain<R>>,
     /// Whether it holds sets, objects or flow tables.
     pub other: bool,
 }
 
 /// A chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObservedChain {
+pub struct ObservedChain<R = ObservedRule> {
     /// Its name.
     pub name: String,
     /// Its handle.
@@ -90,10 +93,10 @@ pub struct ObservedChain {
     /// Its user data; empty where it has none.
     pub user_data: Vec<u8>,
     /// Its rules, in order.
-    pub rules: Vec<ObservedRule>,
+    pub rules: Vec<R>,
 }
 
-/// A rule.
+/// A rule, word for word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedRule {
     /// Its handle: unique in its table, and greater than those of all rules made before it.
@@ -104,28 +107,49 @@ pub struct ObservedRule {
     pub expressions: Vec<u8>,
 }
 
-impl Ruleset {
+impl From<RuleMessage<'_>> for ObservedRule {
+    fn from(rule: RuleMessage<'_>) -> Self {
+        Self {
+            handle: rule.handle,
+            user_data: rule.user_data.to_vec(),
+            expressions: rule.expressions.to_vec(),
+        }
+    }
+}
+
+impl<R> Ruleset<R> {
     /// The table of that family and name.
-    pub fn table(&self, family: Family, name: &str) -> Option<&ObservedTable> {
+    pub fn table(&self, family: Family, name: &str) -> Option<&ObservedTable<R>> {
         self.tables.iter().find(|table| table.family == family && table.name == name)
     }
 }
 
-impl ObservedTable {
+impl<R> ObservedTable<R> {
     /// The chain of that name.
-    pub fn chain(&self, name: &str) -> Option<&ObservedChain> {
+    pub fn chain(&self, name: &str) -> Option<&ObservedChain<R>> {
         self.chains.iter().find(|chain| chain.name == name)
     }
 }
 
-/// Reads all that is in force in the namespace of `socket` (protocol `Netfilter`).
+/// Reads all that is in force in the namespace of `socket` (protocol `Netfilter`), with all that its rules say.
 ///
 /// # Errors
 /// See [`NftError`].
 pub fn observe(socket: &mut NetlinkSocket) -> Result<Ruleset, NftError> {
+    observe_as(socket, |rule| rule.into())
+}
+
+/// The same, and keeps of every rule what `keep` makes of it: thousands of rules are thousands of copies.
+///
+/// # Errors
+/// See [`NftError`].
+pub fn observe_as<R>(
+    socket: &mut NetlinkSocket,
+    mut keep: impl FnMut(RuleMessage<'_>) -> R,
+) -> Result<Ruleset<R>, NftError> {
     let mut before = generation(socket)?;
     for _ in 0..ATTEMPTS {
-        let read = read(socket);
+        let read = read(socket, &mut keep);
         let after = generation(socket)?;
         match read {
             Ok(tables) if before == after => return Ok(Ruleset { generation: before, tables }),
@@ -165,7 +189,10 @@ fn generation(socket: &mut NetlinkSocket) -> Result<u32, SocketError> {
 const NFGEN_ALL: [u8; 4] = [c::NFPROTO_UNSPEC, 0, 0, 0];
 
 /// What there is nothing of is not asked for: in a fresh namespace one dump is enough.
-fn read(socket: &mut NetlinkSocket) -> Result<Vec<ObservedTable>, SocketError> {
+fn read<R>(
+    socket: &mut NetlinkSocket,
+    keep: &mut impl FnMut(RuleMessage<'_>) -> R,
+) -> Result<Vec<ObservedTable<R>>, SocketError> {
     let mut tables = Vec::new();
     let mut uses = Vec::new();
     dump(socket, c::NFPROTO_UNSPEC, c::NFT_MSG_GETTABLE, |message| {
@@ -238,12 +265,12 @@ fn read(socket: &mut NetlinkSocket) -> Result<Vec<ObservedTable>, SocketError> {
             let Some(chain) = tables.get_mut(at.0).and_then(|table| table.chains.get_mut(at.1)) else {
                 return Ok(());
             };
+            if chain.rules.is_empty() {
+                // so far each use is a rule or a jump
+                chain.rules.reserve(chain.jumps.min(MOST_AT_ONCE));
+            }
             chain.jumps = chain.jumps.saturating_sub(1);
-            chain.rules.push(ObservedRule {
-                handle: rule.handle,
-                user_data: rule.user_data.to_vec(),
-                expressions: rule.expressions.to_vec(),
-            });
+            chain.rules.push(keep(rule));
             Ok(())
         })?;
     }
@@ -265,4 +292,127 @@ pub(super) fn dump(
         .push(nfnl_type(c::SUBSYSTEM, message), NLM_F_DUMP, &[family, 0, 0, 0], |_| ())
         .map_err(|_| Malformed)?;
     socket.exchange(&mut messages, |message| each(&message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::netlink::attr::{AttrWriter, NLA_F_NESTED, ne16, ne32};
+    use crate::netlink::fake::{message, with_kernel};
+    use crate::netlink::message::HEADER;
+
+    /// What becomes of an answer that was right.
+    #[derive(Debug, Clone)]
+    enum Harm {
+        None,
+        /// Cut short, with a length that says so or not.
+        Cut(usize, bool),
+        Byte(usize, u8),
+        Kind(u16),
+        Replaced(Vec<u8>),
+    }
+
+    impl Harm {
+        fn done_to(&self, mut datagram: Vec<u8>, sequence: u32) -> Vec<u8> {
+            match self {
+                Self::None => {}
+                Self::Cut(length, honest) => {
+                    datagram.truncate((*length).max(HEADER));
+                    if *honest {
+                        let length = datagram.len() as u32;
+                        datagram[..4].copy_from_slice(&length.to_ne_bytes());
+                    }
+                }
+                Self::Byte(at, byte) => {
+                    let at = at % datagram.len();
+                    datagram[at] = *byte;
+                }
+                Self::Kind(kind) => datagram[4..6].copy_from_slice(&kind.to_ne_bytes()),
+                Self::Replaced(payload) => {
+                    return message(ne16(&datagram, 4).unwrap_or_default(), sequence, payload);
+                }
+            }
+            datagram
+        }
+    }
+
+    fn harm() -> impl Strategy<Value = Harm> {
+        prop_oneof![
+            Just(Harm::None),
+            (0usize..200, any::<bool>()).prop_map(|(length, honest)| Harm::Cut(length, honest)),
+            (0usize..200, any::<u8>()).prop_map(|(at, byte)| Harm::Byte(at, byte)),
+            any::<u16>().prop_map(Harm::Kind),
+            prop::collection::vec(any::<u8>(), 0..100).prop_map(Harm::Replaced),
+        ]
+    }
+
+    /// What a kernel says that has one rule.
+    fn right_answer(request: &[u8], sequence: u32) -> Option<Vec<u8>> {
+        let mut answer = Messages::default();
+        let mut push = |message, fill: &dyn Fn(&mut AttrWriter<'_>)| {
+            let nfgen = [c::nfproto(Family::Ipv4), 0, 0, 0];
+            answer.push(nfnl_type(c::SUBSYSTEM, message), 0, &nfgen, |attrs| fill(attrs)).expect("short");
+        };
+        match ne16(request, 4)? as u8 {
+            c::NFT_MSG_GETGEN => push(c::NFT_MSG_NEWGEN, &|attrs| {
+                attrs.be32(c::NFTA_GEN_ID, 7);
+            }),
+            c::NFT_MSG_GETTABLE => push(c::NFT_MSG_NEWTABLE, &|attrs| {
+                attrs.string(c::NFTA_TABLE_NAME, "filter").be64(c::NFTA_TABLE_HANDLE, 1);
+                attrs.be32(c::NFTA_TABLE_USE, 1);
+            }),
+            c::NFT_MSG_GETCHAIN => push(c::NFT_MSG_NEWCHAIN, &|attrs| {
+                attrs.string(c::NFTA_CHAIN_TABLE, "filter").string(c::NFTA_CHAIN_NAME, "INPUT");
+                attrs.be64(c::NFTA_CHAIN_HANDLE, 2).string(c::NFTA_CHAIN_TYPE, "filter");
+                attrs.nest(c::NFTA_CHAIN_HOOK, |hook| {
+                    hook.be32(c::NFTA_HOOK_HOOKNUM, 1).be32(c::NFTA_HOOK_PRIORITY, 0);
+                });
+                attrs.be32(c::NFTA_CHAIN_POLICY, 1).be32(c::NFTA_CHAIN_USE, 1);
+            }),
+            c::NFT_MSG_GETRULE => push(c::NFT_MSG_NEWRULE, &|attrs| {
+                attrs.string(c::NFTA_RULE_TABLE, "filter").string(c::NFTA_RULE_CHAIN, "INPUT");
+                attrs.be64(c::NFTA_RULE_HANDLE, 3).nest(c::NFTA_RULE_EXPRESSIONS | NLA_F_NESTED, |list| {
+                    list.nest(c::NFTA_LIST_ELEM, |element| {
+                        element.string(c::NFTA_EXPR_NAME, "counter");
+                    });
+                });
+            }),
+            _ => return None,
+        }
+        let mut datagram = answer.bytes().to_vec();
+        datagram[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        Some(datagram)
+    }
+
+    /// Observes a kernel whose answers get one harm after the other.
+    fn observed(harms: &[Harm]) -> Result<Ruleset, NftError> {
+        let turn = AtomicUsize::new(0);
+        let answers = |request: &[u8]| -> Vec<Vec<u8>> {
+            let sequence = ne32(request, 8).unwrap_or_default();
+            let harm = harms.get(turn.fetch_add(1, Ordering::Relaxed) % harms.len()).unwrap_or(&Harm::None);
+            right_answer(request, sequence).map(|answer| harm.done_to(answer, sequence)).into_iter().collect()
+        };
+        with_kernel(answers, |mut socket| observe(&mut socket))
+    }
+
+    #[test]
+    fn a_kernel_that_is_played_is_understood() {
+        let ruleset = observed(&[Harm::None]).expect("all is right");
+        let chain = ruleset.table(Family::Ipv4, "filter").and_then(|table| table.chain("INPUT"));
+        assert_eq!(ruleset.generation, 7);
+        assert_eq!(chain.map(|chain| chain.rules.len()), Some(1));
+        assert!(matches!(observed(&[Harm::Cut(0, true)]), Err(NftError::Socket(SocketError::Malformed(_)))));
+    }
+
+    proptest! {
+        /// Whatever a kernel says, it is understood or an error.
+        #[test]
+        fn no_answer_of_a_kernel_breaks_anything(harms in prop::collection::vec(harm(), 1..8)) {
+            let _ = observed(&harms);
+        }
+    }
 }

@@ -237,7 +237,7 @@ impl<'a> Changes<'a> {
 
     /// The batch: its begin is message 0, step `n` is message `n + 1`.
     fn encode(&self, generation: Option<u32>) -> Result<Messages, CommitError> {
-        let mut messages = Messages::default();
+        let mut messages = Messages::with_capacity(self.steps.iter().map(Step::length).sum());
         // nfgenmsg of a batch: the subsystem as resource, in network order
         let frame = [c::NFPROTO_UNSPEC, 0, 0, c::SUBSYSTEM];
         let too_long = |step: String, origin: Option<&Origin>, source| CommitError::TooLong {
@@ -313,6 +313,18 @@ fn hint(change: &Change<'_>, errno: i32) -> Option<&'static str> {
 }
 
 impl Step<'_> {
+    /// About how many bytes its message has, rather more.
+    fn length(&self) -> usize {
+        /// Everything but names and expressions.
+        const REST: usize = 128;
+        /// Longest name.
+        const NAME: usize = 36;
+        match &self.change {
+            Change::AddRule { rule, .. } => REST + 2 * NAME + rule.expressions.len(),
+            _ => REST + 2 * NAME,
+        }
+    }
+
     fn encode(&self, messages: &mut Messages) -> Result<u32, TooLong> {
         let nfgen = [c::nfproto(self.family), 0, 0, 0];
         let mut push = |message, flags, fill: &dyn Fn(&mut AttrWriter<'_>)| {

@@ -4,8 +4,6 @@ use std::process::Stdio;
 use fwn_kernel::firewall::FirewallError;
 use fwn_kernel::firewall::compare::compare;
 use fwn_kernel::firewall::compose::{ComposeError, compose};
-use fwn_kernel::firewall::owner::decode_owner;
-use fwn_kernel::nft::digest::digest;
 use fwn_kernel::nft::transaction::CommitError;
 use fwn_plan::netfilter::{Family, Table};
 use fwn_testkit::Netns;
@@ -55,8 +53,7 @@ fn twins(before: &str, script: &str) {
         let mut chains = Vec::new();
         for table in ruleset(netns).tables {
             for chain in table.chains {
-                let rules: Vec<_> =
-                    chain.rules.iter().map(|rule| digest(&rule.expressions).expect("digest")).collect();
+                let rules: Vec<_> = chain.rules.iter().map(|rule| rule.digest.expect("digest")).collect();
                 chains.push(format!(
                     "{} {} {} {:?} {:?} {rules:?}",
                     table.family, table.name, chain.name, chain.hook, chain.policy
@@ -195,7 +192,7 @@ fn every_rule_carries_its_owner_and_number() {
     let observed = ruleset(&netns);
     let filter = observed.table(Family::Ipv4, "filter").expect("table");
     let owners = |chain: &str| -> Vec<_> {
-        filter.chain(chain).expect("chain").rules.iter().map(|rule| decode_owner(&rule.user_data)).collect()
+        filter.chain(chain).expect("chain").rules.iter().map(|rule| rule.mark).collect()
     };
     assert_eq!(owners("INPUT"), [Some((firewall.owner(), 1)), Some((firewall.owner(), 0))]);
     assert_eq!(owners("OUTPUT"), [Some((firewall.owner(), 2))]);

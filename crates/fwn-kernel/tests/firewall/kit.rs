@@ -15,7 +15,7 @@ use fwn_plan::plan::{Attachment, ChainOp, Plan, PolicyOp, RuleOp, TablePlan};
 use fwn_plan::rule::Rule;
 use fwn_testkit::Netns;
 
-use crate::{ruleset, socket};
+use crate::{socket, verbatim};
 
 pub(crate) struct Firewall {
     pub(crate) attachment: Attachment,
@@ -96,8 +96,12 @@ pub(crate) fn iptables(netns: &Netns, script: &str) {
 }
 
 fn read_line(line: &str, part: &mut TablePlan) {
-    let origin =
-        || Origin { source: Source::new("test.fw", line), path: Path::default(), range: 0..line.len(), span: None };
+    let origin = || Origin {
+        source: Source::new("test.fw", line),
+        path: Path::default(),
+        range: 0..line.len(),
+        span: None,
+    };
     let mut words: Vec<&str> = line.split(' ').collect();
     match words[0] {
         "-4" | "-6" => {
@@ -165,7 +169,7 @@ fn encode(part: &TablePlan) -> Vec<EncodedRule> {
     script += "COMMIT\n";
     let program = if part.family == Family::Ipv4 { "iptables-restore" } else { "ip6tables-restore" };
     netns.sh(&format!("{program} <<'END'\n{script}END"));
-    let observed = ruleset(&netns);
+    let observed = verbatim(&netns);
     let table = observed.table(part.family, part.table.name());
     let mut taken = std::collections::HashMap::new();
     part.rules

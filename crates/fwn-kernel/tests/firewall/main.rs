@@ -9,8 +9,9 @@ mod remove;
 
 use std::fs::File;
 
+use fwn_kernel::firewall::observed::{self, Ruleset};
 use fwn_kernel::netlink::socket::{NetlinkSocket, Protocol};
-use fwn_kernel::nft::observe::{Ruleset, observe};
+use fwn_kernel::nft;
 use fwn_testkit::Netns;
 use nix::sched::{CloneFlags, setns};
 
@@ -27,5 +28,10 @@ fn socket(netns: &Netns) -> NetlinkSocket {
 
 /// What is in force in the namespace.
 fn ruleset(netns: &Netns) -> Ruleset {
-    observe(&mut socket(netns)).expect("can be read")
+    observed::observe(&mut socket(netns)).expect("can be read")
+}
+
+/// The same, with every byte of its rules.
+fn verbatim(netns: &Netns) -> nft::observe::Ruleset {
+    nft::observe::observe(&mut socket(netns)).expect("can be read")
 }

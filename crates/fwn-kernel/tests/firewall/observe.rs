@@ -1,15 +1,15 @@
-use fwn_kernel::nft::decode::{BaseHook, decode_expressions, decode_jump};
+use fwn_kernel::nft::decode::{BaseHook, Verdict, decode_expressions, decode_verdict};
 use fwn_kernel::nft::digest::digest;
 use fwn_kernel::nft::observe::observe;
 use fwn_plan::netfilter::{Family, Policy, Table};
 use fwn_testkit::Netns;
 
-use crate::{ruleset, socket};
+use crate::{socket, verbatim};
 
 #[test]
 fn a_fresh_namespace_holds_nothing() {
     let netns = Netns::new();
-    assert!(ruleset(&netns).tables.is_empty());
+    assert!(verbatim(&netns).tables.is_empty());
 }
 
 /// Hook, priority and type of every built-in chain are what iptables-nft makes of them.
@@ -21,7 +21,7 @@ fn built_in_chains_are_those_of_iptables() {
             netns.sh(&format!("for i in iptables ip6tables; do $i -t {table} -A {}; done", hook.chain()));
         }
     }
-    let observed = ruleset(&netns);
+    let observed = verbatim(&netns);
     assert_eq!(observed.tables.len(), 10);
     for family in Family::ALL {
         for table in Table::ALL {
@@ -43,6 +43,12 @@ fn built_in_chains_are_those_of_iptables() {
     }
 }
 
+/// The chain that a rule leads to, and whether it may let a packet through.
+fn verdict(expressions: &[u8]) -> (Option<&str>, bool) {
+    let verdict = decode_verdict(expressions).expect("well formed");
+    (verdict.and_then(|verdict| verdict.chain), verdict.is_some_and(Verdict::accepts))
+}
+
 #[test]
 fn rules_stand_in_their_chains_in_order() {
     let netns = Netns::new();
@@ -52,7 +58,7 @@ fn rules_stand_in_their_chains_in_order() {
          iptables -t nat -A PREROUTING -p tcp -j REDIRECT
          nft add table ip filter2; nft add set ip filter2 s '{ type ipv4_addr; }'; nft add table inet other",
     );
-    let observed = ruleset(&netns);
+    let observed = verbatim(&netns);
     let names: Vec<_> = observed.tables.iter().map(|table| (table.name.as_str(), table.other)).collect();
     assert_eq!(names, [("filter", false), ("nat", false), ("filter2", true)]);
     let filter = observed.table(Family::Ipv4, "filter").expect("table");
@@ -74,9 +80,10 @@ fn rules_stand_in_their_chains_in_order() {
     assert!(mine.rules[0].handle > mine.rules[1].handle);
     for chain in ["INPUT", "OUTPUT"] {
         let rule = &filter.chain(chain).expect("chain").rules[0];
-        assert_eq!(decode_jump(&rule.expressions), Ok(Some("mine")));
+        assert_eq!(verdict(&rule.expressions), (Some("mine"), true));
     }
-    assert_eq!(decode_jump(&mine.rules[1].expressions), Ok(None));
+    assert_eq!(verdict(&mine.rules[0].expressions), (None, false));
+    assert_eq!(verdict(&mine.rules[1].expressions), (None, true));
 }
 
 #[test]
@@ -92,7 +99,7 @@ fn a_digest_stays_when_packets_pass() {
          nft add rule ip filter OUTPUT ct count over 2",
     );
     let digests = || -> Vec<_> {
-        let ruleset = ruleset(&netns);
+        let ruleset = verbatim(&netns);
         let chain =
             ruleset.table(Family::Ipv4, "filter").and_then(|table| table.chain("OUTPUT")).expect("chain");
         chain

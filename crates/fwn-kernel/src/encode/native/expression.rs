@@ -74,7 +74,9 @@ impl Expressions {
     }
 
     /// The payload of `NFTA_RULE_EXPRESSIONS`.
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        // there can be thousands
+        self.bytes.shrink_to_fit();
         self.bytes
     }
 
@@ -231,21 +233,41 @@ impl Expressions {
         // the longest expression has an info of some 2000 bytes
         let length = (self.bytes.len() - start) as u16;
         self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
-        self.bytes.resize(align(self.bytes.len()), 0);
+        self.pad();
+    }
+
+    fn header(&mut self, kind: u16, length: usize) {
+        let mut header = [0; 4];
+        header[..2].copy_from_slice(&((4 + length) as u16).to_ne_bytes());
+        header[2..].copy_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(&header);
+    }
+
+    fn pad(&mut self) {
+        const PADDING: [u8; 3] = [0; 3];
+        let missing = align(self.bytes.len()) - self.bytes.len();
+        self.bytes.extend_from_slice(&PADDING[..missing]);
     }
 
     fn bytes(&mut self, kind: u16, value: &[u8]) {
-        self.nest(kind, |it| it.bytes.extend_from_slice(value));
+        self.header(kind, value.len());
+        self.bytes.extend_from_slice(value);
+        self.pad();
     }
 
     fn string(&mut self, kind: u16, value: &str) {
-        self.nest(kind, |it| {
-            it.bytes.extend_from_slice(value.as_bytes());
-            it.bytes.push(0);
-        });
+        self.header(kind, value.len() + 1);
+        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.push(0);
+        self.pad();
     }
 
     fn be32(&mut self, kind: u16, value: u32) {
-        self.bytes(kind, &value.to_be_bytes());
+        // one copy of eight bytes: rules have dozens of these
+        let mut attribute = [0; 8];
+        attribute[..2].copy_from_slice(&8_u16.to_ne_bytes());
+        attribute[2..4].copy_from_slice(&kind.to_ne_bytes());
+        attribute[4..].copy_from_slice(&value.to_be_bytes());
+        self.bytes.extend_from_slice(&attribute);
     }
 }
