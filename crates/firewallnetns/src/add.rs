@@ -94,7 +94,7 @@ fn put_in_force(
     before: Before<'_>,
     environment: Vec<(String, String)>,
 ) -> Result<(), CniError> {
-    let ruleset = gather(call, before.result, environment)?;
+    let mut ruleset = gather(call, before.result, environment)?;
     let mut hosts = before.hosts;
     let mut names = ruleset.host_names();
     names.retain(|name| !hosts.contains_key(name));
@@ -104,8 +104,11 @@ fn put_in_force(
     let sets = foreign_sets(&ruleset, &mut connection)?;
     let facts = Facts { families: available_families(), hosts, sets };
     let plan = decide(&ruleset, &facts).map_err(Failure::Configuration)?;
+    let ipsetd = ruleset.ipsetd.take();
+    // its memory is used again for what is made of the plan
+    drop(ruleset);
 
-    if let Some(spec) = &ruleset.ipsetd {
+    if let Some(spec) = &ipsetd {
         check_sets(spec, &plan, &mut connection)?;
     }
     if plan == Plan::default() {
@@ -115,8 +118,7 @@ fn put_in_force(
     let previous = call.states.read(&call.attachment, &netns).map_err(Failure::State)?;
     let siblings = call.states.siblings(&call.attachment, &netns).map_err(Failure::State)?;
     // the daemon has to be there, and willing, before anything is changed
-    let registration =
-        ruleset.ipsetd.as_ref().map(|spec| Registration::begin(call, spec, target)).transpose()?;
+    let registration = ipsetd.as_ref().map(|spec| Registration::begin(call, spec, target)).transpose()?;
     let served = registration.as_ref().map(|registration| &registration.served);
     let request = ApplyRequest {
         plan: &plan,

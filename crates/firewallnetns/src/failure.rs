@@ -79,6 +79,14 @@ impl From<Failure> for CniError {
             {
                 Failure::Configuration(refused(refusals)).into()
             }
+            Failure::Apply(ApplyError::Firewall(FirewallError::Commit(CommitError::TooLong {
+                origin: Some(origin),
+                step,
+                source,
+            }))) => {
+                let message = format!("{step} is not possible: it is too long: {source}");
+                Failure::Configuration(Problem::new(origin, message).into()).into()
+            }
             Failure::Apply(
                 error @ (ApplyError::Journal(_) | ApplyError::Firewall(FirewallError::Journal(_))),
             ) => Self::new(ErrorCode::Io, with_causes(&error)),

@@ -21,6 +21,7 @@ mod gc;
 mod ipsetd;
 mod lint;
 mod logging;
+pub mod memory;
 mod persist;
 mod plugin;
 mod policy;

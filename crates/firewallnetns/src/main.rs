@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: firewallnetns::memory::ShortLived = firewallnetns::memory::ShortLived;
 
 fn main() -> ExitCode {
     fwn_cni::plugin::report_panics();

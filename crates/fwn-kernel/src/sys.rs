@@ -1,4 +1,5 @@
-//! The few system calls that no library wraps. The only file of the project with unsafe code.
+//! The few system calls that no library wraps. One of two files with unsafe code; the other is the plugin's
+//! allocator.
 #![expect(unsafe_code, reason = "socket options and terminal sizes that nix does not have")]
 
 use std::os::fd::{AsFd, AsRawFd};

@@ -2,6 +2,7 @@
 //! the test's own. Whatever a test does, the namespace that the plugin runs in must stay as it was.
 
 mod again;
+mod alone;
 mod check;
 mod del;
 mod delegate;
@@ -16,6 +17,7 @@ mod namespaces;
 mod protocol;
 mod refusals;
 mod sets;
+mod sizes;
 mod trouble;
 mod upkeep;
 mod variables;
