@@ -81,8 +81,8 @@ pub fn serve(
         Err(error) => Err(error),
     };
     let read = stdin.read_to_end(&mut input);
-    let version = input_version(&input);
-    SERVING.store(index_of(version), Ordering::Relaxed);
+    // the input is read for its version alone only where something is wrong with the rest
+    SERVING.store(index_of(SpecVersion::LATEST), Ordering::Relaxed);
     let answer = command.and_then(|command| {
         read.map_err(|error| {
             CniError::new(ErrorCode::Io, "standard input cannot be read").with_details(error.to_string())
@@ -92,7 +92,7 @@ pub fn serve(
     SERVING.store(NOT_SERVING, Ordering::Relaxed);
     let (text, code) = match answer {
         Ok(text) => (text, 0),
-        Err(error) => (error.to_json(version), 1),
+        Err(error) => (error.to_json(input_version(&input)), 1),
     };
     if text.is_empty() {
         return Served::Exit(code);
@@ -146,6 +146,7 @@ fn answer(plugin: &dyn Plugin, command: Command, env: &Env<'_>, input: &[u8]) ->
         return Ok(version_json(input));
     }
     let invocation = Invocation::parse(command, env, input)?;
+    SERVING.store(index_of(invocation.conf.version), Ordering::Relaxed);
     let done = match command {
         Command::Add => return plugin.add(&invocation),
         Command::Del => plugin.del(&invocation),
