@@ -3,6 +3,7 @@
 //! A socket belongs for its whole life to the network namespace that its opening thread was in; it can be used
 //! from any thread afterwards.
 
+use std::cell::Cell;
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -114,12 +115,33 @@ const KERNEL: u32 = 0;
 /// of several messages without the privilege, nfnetlink refuses the first and forgets the rest.
 const PATIENCE: i64 = 10;
 
+thread_local! {
+    /// What is read into, one a thread: no answer outlives the question, and a daemon has thousands of sockets.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The buffer of this thread, as long as a question takes.
+struct Buffer(Vec<u8>);
+
+impl Buffer {
+    fn take() -> Self {
+        let buffer = BUFFER.take();
+        // none yet; or a question within a question
+        Self(if buffer.is_empty() { vec![0; RECEIVE_BUFFER] } else { buffer })
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        BUFFER.set(std::mem::take(&mut self.0));
+    }
+}
+
 /// A blocking netlink socket.
 #[derive(Debug)]
 pub struct NetlinkSocket {
     fd: OwnedFd,
     next: u32,
-    buffer: Vec<u8>,
     /// The port that answers are believed from: the kernel's, but in tests of what it never says.
     kernel: u32,
 }
@@ -141,7 +163,7 @@ impl NetlinkSocket {
             // without the kernel's words an error is still an error
             let _ = sys::set_netlink_option(&fd, sys::NETLINK_EXT_ACK);
             let _ = sys::set_netlink_option(&fd, sys::NETLINK_CAP_ACK);
-            Ok(Self { fd, next: 1, buffer: vec![0; RECEIVE_BUFFER], kernel: KERNEL })
+            Ok(Self { fd, next: 1, kernel: KERNEL })
         };
         open().map_err(SocketError::Open)
     }
@@ -149,7 +171,7 @@ impl NetlinkSocket {
     /// A socket that speaks to another one instead of the kernel.
     #[cfg(test)]
     pub(super) fn to(fd: OwnedFd, port: u32) -> Self {
-        Self { fd, next: 1, buffer: vec![0; RECEIVE_BUFFER], kernel: port }
+        Self { fd, next: 1, kernel: port }
     }
 
     /// Sends `messages` and gives every answer to `each`, until the last message is answered for good: by an
@@ -167,9 +189,10 @@ impl NetlinkSocket {
         let first = self.send(messages)?;
         let mut refused = Vec::new();
         let mut interrupted = false;
+        let mut buffer = Buffer::take();
         loop {
-            let length = self.receive(MsgFlags::empty())?;
-            for message in MessageReader::new(&self.buffer[..length]) {
+            let length = self.receive(&mut buffer.0, MsgFlags::empty())?;
+            for message in MessageReader::new(&buffer.0[..length]) {
                 let message = message?;
                 let number = message.sequence.wrapping_sub(first);
                 if number > last {
@@ -204,13 +227,14 @@ impl NetlinkSocket {
         let last = messages.count().saturating_sub(1);
         let first = self.send(messages)?;
         let mut refused = Vec::new();
+        let mut buffer = Buffer::take();
         loop {
-            let length = match self.receive(MsgFlags::MSG_DONTWAIT) {
+            let length = match self.receive(&mut buffer.0, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => length,
                 Err(SocketError::Receive(Errno::EAGAIN)) => break,
                 Err(error) => return Err(error),
             };
-            for message in MessageReader::new(&self.buffer[..length]) {
+            for message in MessageReader::new(&buffer.0[..length]) {
                 let message = message?;
                 let number = message.sequence.wrapping_sub(first);
                 if number <= last && message.kind == NLMSG_ERROR && message.errno()? != 0 {
@@ -246,10 +270,11 @@ impl NetlinkSocket {
         if sent == bytes.len() { Ok(first) } else { Err(failed(Errno::EMSGSIZE)) }
     }
 
-    fn receive(&mut self, flags: MsgFlags) -> Result<usize, SocketError> {
+    fn receive(&self, buffer: &mut [u8], flags: MsgFlags) -> Result<usize, SocketError> {
+        let room = buffer.len();
         loop {
-            let mut buffer = [IoSliceMut::new(&mut self.buffer)];
-            let received = recvmsg(self.fd.as_raw_fd(), &mut buffer, None, flags | MsgFlags::MSG_TRUNC);
+            let mut pieces = [IoSliceMut::new(buffer)];
+            let received = recvmsg(self.fd.as_raw_fd(), &mut pieces, None, flags | MsgFlags::MSG_TRUNC);
             let (length, sender): (_, Option<NetlinkAddr>) = match received {
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(SocketError::Receive(errno)),
@@ -260,7 +285,7 @@ impl NetlinkSocket {
             if sender.is_none_or(|sender| sender.pid() != self.kernel) {
                 continue;
             }
-            return if length > self.buffer.len() { Err(SocketError::Truncated(length)) } else { Ok(length) };
+            return if length > room { Err(SocketError::Truncated(length)) } else { Ok(length) };
         }
     }
 }
