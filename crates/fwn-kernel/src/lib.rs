@@ -1,5 +1,6 @@
 //! A [`fwn_plan::plan::Plan`] in, a changed namespace out: the only crate with system calls and child processes.
 
+pub mod descriptor;
 pub mod encode;
 pub mod firewall;
 mod fnv;

@@ -1,10 +1,14 @@
 //! The few system calls that no library wraps. One of two files with unsafe code; the other is the plugin's
 //! allocator.
-#![expect(unsafe_code, reason = "socket options and terminal sizes that nix does not have")]
+#![expect(
+    unsafe_code,
+    reason = "socket options, terminal sizes and descriptors of others, which nix does not have"
+)]
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 /// `NETLINK_EXT_ACK` (`linux/netlink.h`): errors come with the kernel's own words.
 pub(crate) const NETLINK_EXT_ACK: libc::c_int = 11;
@@ -63,4 +67,37 @@ pub(crate) fn terminal_size(terminal: &impl AsFd) -> Result<(u16, u16), Errno> {
     // SAFETY: the descriptor is open for the length of the borrow, and `TIOCGWINSZ` writes one `winsize`.
     let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
     Errno::result(result).map(|_| (size.ws_col, size.ws_row))
+}
+
+/// Descriptors that the kernel has just put into this process with a message.
+pub(crate) fn own(received: Vec<RawFd>) -> impl Iterator<Item = OwnedFd> {
+    // SAFETY: `recvmsg` made each of them for this message, and whoever received it gives them away here.
+    received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A descriptor that was open when this program was started, closed on exec from now on. The caller sees to it that
+/// each is asked for once.
+///
+/// # Errors
+/// `EBADF`: it is not open.
+pub(crate) fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: the call takes any number, and tells whether it is an open descriptor.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    Errno::result(flags)?;
+    // SAFETY: it is open, and nothing in this program owns it: whoever started us put it there.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(fd)
+}
+
+/// A descriptor of a process.
+///
+/// # Errors
+/// The errno of `pidfd_open`.
+pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: the call takes two numbers, and no flag is set.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = Errno::result(fd)?;
+    // SAFETY: the kernel has just made it, for us alone; a descriptor is an int.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }

@@ -135,7 +135,7 @@ pub enum Answer {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the daemon.
-    pub version: String,
+    pub release: String,
     /// Its process.
     pub pid: u32,
     /// Attachments that are registered.
@@ -144,14 +144,14 @@ pub struct Status {
     pub listening: usize,
     /// Connections at the moment.
     pub connections: usize,
-    /// Lines answered since it started.
-    pub lines: u64,
+    /// Requests about sets since it started.
+    pub requests: u64,
     /// Those of them that changed a set.
     pub changes: u64,
     /// Those that were answered by an error.
     pub errors: u64,
-    /// Connections that were turned away.
-    pub refused: u64,
+    /// Attachments whose namespace went without a DEL.
+    pub gone: u64,
     /// Each attachment, where asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<ContainerStatus>,
@@ -166,10 +166,11 @@ pub struct ContainerStatus {
     pub netns_path: PathBuf,
     /// Port it is served on.
     pub port: u16,
-    /// Connections at the moment.
-    pub connections: usize,
-    /// Lines answered since the daemon started.
-    pub lines: u64,
+    /// Requests about its sets since it is served.
+    pub requests: u64,
+    /// Why it is not served at the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Why a line is no message.

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod line;
 pub mod listen;
 pub mod logging;
+pub mod node;
 pub mod program;
 pub mod server;
 pub mod service;

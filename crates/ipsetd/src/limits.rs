@@ -57,6 +57,8 @@ pub enum Full {
 pub struct Connections {
     peers: Mutex<HashMap<IpAddr, Peer>>,
     count: AtomicUsize,
+    /// Those of all ports of a daemon, and how many they may be.
+    together: Option<(Arc<Connections>, usize)>,
     /// Bytes of answers that peers have not read.
     unread: AtomicUsize,
     /// Connections that have achieved nothing yet, by age: they go first when others want in.
@@ -81,6 +83,11 @@ struct Peer {
 }
 
 impl Connections {
+    /// None yet, of one port among several: `most` of all together are taken.
+    pub fn part_of(all: &Arc<Self>, most: usize) -> Self {
+        Self { together: Some((Arc::clone(all), most)), ..Self::default() }
+    }
+
     /// A place for a connection of `peer`; it is given back when the [`Permit`] is dropped. Where all are taken, the
     /// oldest connection that has achieved nothing yet has to go.
     ///
@@ -93,6 +100,10 @@ impl Connections {
         {
             return Err(Full::Peer);
         }
+        let together = self.together.as_ref();
+        if together.is_some_and(|(all, most)| all.count.load(Ordering::Relaxed) >= *most) {
+            return Err(Full::All);
+        }
         if self.count.load(Ordering::Relaxed) >= limits.connections {
             let (_, oldest) = self.idlers().all.pop_first().ok_or(Full::All)?;
             oldest.notify_one();
@@ -101,6 +112,9 @@ impl Connections {
             self.peers().entry(address).or_default().connections += 1;
         }
         self.count.fetch_add(1, Ordering::Relaxed);
+        if let Some((all, _)) = together {
+            all.count.fetch_add(1, Ordering::Relaxed);
+        }
         let evicted = Arc::new(Notify::new());
         let mut idlers = self.idlers();
         let number = idlers.next;
@@ -112,10 +126,10 @@ impl Connections {
 
     /// A place among those that are told why they are not served; `None` where there are so many that they are not.
     pub fn turn_away(self: &Arc<Self>) -> Option<TurnedAway> {
-        if self.turned_away.load(Ordering::Relaxed) >= TURNED_AWAY_MAX {
+        if self.all().turned_away.load(Ordering::Relaxed) >= TURNED_AWAY_MAX {
             return None;
         }
-        self.turned_away.fetch_add(1, Ordering::Relaxed);
+        self.all().turned_away.fetch_add(1, Ordering::Relaxed);
         Some(TurnedAway(Arc::clone(self)))
     }
 
@@ -131,7 +145,12 @@ impl Connections {
 
     /// Bytes of answers that peers have not read.
     pub fn unread(&self) -> usize {
-        self.unread.load(Ordering::Relaxed)
+        self.all().unread.load(Ordering::Relaxed)
+    }
+
+    /// Memory is one, however many ports there are.
+    fn all(&self) -> &Self {
+        self.together.as_ref().map_or(self, |(all, _)| all)
     }
 
     fn idlers(&self) -> MutexGuard<'_, Idlers> {
@@ -159,10 +178,10 @@ impl BatchRoom {
     /// Room for a line more; whether there is some.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let fits = self.bytes + bytes <= BATCH_MAX
-            && self.all.batches.load(Ordering::Relaxed) + bytes <= BATCHES_MAX;
+            && self.all.all().batches.load(Ordering::Relaxed) + bytes <= BATCHES_MAX;
         if fits {
             self.bytes += bytes;
-            self.all.batches.fetch_add(bytes, Ordering::Relaxed);
+            self.all.all().batches.fetch_add(bytes, Ordering::Relaxed);
         }
         fits
     }
@@ -170,7 +189,7 @@ impl BatchRoom {
 
 impl Drop for BatchRoom {
     fn drop(&mut self) {
-        self.all.batches.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.all.all().batches.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -192,7 +211,7 @@ pub struct TurnedAway(Arc<Connections>);
 
 impl Drop for TurnedAway {
     fn drop(&mut self) {
-        self.0.turned_away.fetch_sub(1, Ordering::Relaxed);
+        self.0.all().turned_away.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -230,10 +249,11 @@ impl Permit {
 
     /// Notes that answers of so many bytes lie unread now, instead of `before`.
     pub fn note_unread(&self, before: usize, now: usize) {
+        let unread = &self.all.all().unread;
         if now >= before {
-            self.all.unread.fetch_add(now - before, Ordering::Relaxed);
+            unread.fetch_add(now - before, Ordering::Relaxed);
         } else {
-            self.all.unread.fetch_sub(before - now, Ordering::Relaxed);
+            unread.fetch_sub(before - now, Ordering::Relaxed);
         }
     }
 
@@ -247,6 +267,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.keep();
         self.all.count.fetch_sub(1, Ordering::Relaxed);
+        if let Some((all, _)) = &self.all.together {
+            all.count.fetch_sub(1, Ordering::Relaxed);
+        }
         let Some(address) = self.peer else { return };
         let now = Instant::now();
         let mut peers = self.all.peers();

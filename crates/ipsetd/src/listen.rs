@@ -1,7 +1,7 @@
 //! A listening socket for both families in the namespace of the calling thread.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{Ipv6V6Only, ReuseAddr};
@@ -33,21 +33,43 @@ pub enum ListenError {
 /// # Errors
 /// [`ListenError`]
 pub fn listen_on(port: u16) -> Result<TcpListener, ListenError> {
-    let failed = |source| match source {
-        Errno::EADDRINUSE => ListenError::Taken(port),
-        source => ListenError::Socket { port, source },
-    };
-    let listener = match open(AddressFamily::Inet6, (Ipv6Addr::UNSPECIFIED, port).into()) {
+    start(bind_on(port)?, port)
+}
+
+/// Takes the port and lets nobody in yet. Who shares addresses (`SO_REUSEADDR`) as we do can still be quicker to listen:
+/// then [`start`] fails.
+///
+/// # Errors
+/// [`ListenError`]
+pub fn bind_on(port: u16) -> Result<OwnedFd, ListenError> {
+    let socket = match open(AddressFamily::Inet6, (Ipv6Addr::UNSPECIFIED, port).into()) {
         // IPv6 is compiled out, or switched off
         Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL) => {
             open(AddressFamily::Inet, (Ipv4Addr::UNSPECIFIED, port).into())
         }
         other => other,
     };
-    listener.map_err(failed)
+    socket.map_err(|source| failed(port, source))
 }
 
-fn open(family: AddressFamily, address: SocketAddr) -> Result<TcpListener, Errno> {
+/// Listens on a port that was taken.
+///
+/// # Errors
+/// [`ListenError`]
+pub fn start(socket: OwnedFd, port: u16) -> Result<TcpListener, ListenError> {
+    let listened = Backlog::new(BACKLOG).and_then(|backlog| listen(&socket, backlog));
+    listened.map_err(|source| failed(port, source))?;
+    Ok(socket.into())
+}
+
+fn failed(port: u16, source: Errno) -> ListenError {
+    match source {
+        Errno::EADDRINUSE => ListenError::Taken(port),
+        source => ListenError::Socket { port, source },
+    }
+}
+
+fn open(family: AddressFamily, address: SocketAddr) -> Result<OwnedFd, Errno> {
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, ReuseAddr, &true)?;
     if family == AddressFamily::Inet6 {
@@ -55,6 +77,5 @@ fn open(family: AddressFamily, address: SocketAddr) -> Result<TcpListener, Errno
         setsockopt(&socket, Ipv6V6Only, &false)?;
     }
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-    listen(&socket, Backlog::new(BACKLOG)?)?;
-    Ok(socket.into())
+    Ok(socket)
 }

@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use clap::error::ErrorKind;
-use clap::{Arg, Command};
+use clap::{Arg, ArgMatches, Command};
 use log::LevelFilter;
 
 use crate::alone::{self, AloneError};
 use crate::entry;
 use crate::kernel_sets::with_causes;
-use crate::logging;
 use crate::settings::{Given, flags};
+use crate::{logging, node};
 
 /// It did what it was asked for.
 const SUCCESS: u8 = 0;
@@ -32,6 +32,10 @@ pub fn command() -> Command {
         .about("Changes the ipsets of this network namespace for those who may, while it runs")
         .after_help(AFTER_HELP)
         .args(flags())
+        .subcommand(node::program::node_command())
+        .subcommand(node::program::status_command())
+        .disable_help_subcommand(true)
+        .args_conflicts_with_subcommands(true)
         .arg(
             Arg::new("command")
                 .value_name("COMMAND")
@@ -56,6 +60,11 @@ pub fn run(environment: impl Iterator<Item = (OsString, OsString)>, arguments: V
         }
         Err(error) => return say(&error.render().to_string(), USAGE),
     };
+    match matches.subcommand() {
+        Some(("node", matches)) => return run_node(matches, &environment),
+        Some((_, matches)) => return run_status(matches),
+        None => {}
+    }
     let given = Given { flags: &matches, environment: &environment };
     let command: Vec<OsString> = matches.get_many("command").into_iter().flatten().cloned().collect();
     if let Some(why) = given.disabled() {
@@ -77,6 +86,36 @@ pub fn run(environment: impl Iterator<Item = (OsString, OsString)>, arguments: V
     };
     log::logger().flush();
     code
+}
+
+/// `ipsetd node`
+fn run_node(matches: &ArgMatches, environment: &[(String, String)]) -> u8 {
+    let (settings, debug) = match node::program::settings(matches, environment) {
+        Ok(settings) => settings,
+        Err(error) => return say(&format!("ipsetd: error: {error}\n"), USAGE),
+    };
+    logging::start(if debug { LevelFilter::Debug } else { LevelFilter::Info });
+    let code = match node::program::run_node(&settings, environment) {
+        Ok(()) => SUCCESS,
+        Err(error) => {
+            log::error!("{}", with_causes(&error));
+            FAILURE
+        }
+    };
+    log::logger().flush();
+    code
+}
+
+/// `ipsetd status`
+fn run_status(matches: &ArgMatches) -> u8 {
+    match node::program::status(matches) {
+        Ok(text) => {
+            // nobody is left to read it if standard output is closed
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            SUCCESS
+        }
+        Err(error) => say(&format!("ipsetd: error: {}\n", with_causes(&error)), FAILURE),
+    }
 }
 
 fn failed(error: &AloneError) -> u8 {

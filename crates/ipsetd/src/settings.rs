@@ -197,6 +197,14 @@ impl Given<'_> {
         }
     }
 
+    /// Whether lines are logged.
+    ///
+    /// # Errors
+    /// [`SettingsError`]
+    pub fn is_debug(&self) -> Result<bool, SettingsError> {
+        self.is_on("IPSET_DEBUG")
+    }
+
     /// What `IPSET` says; `None` for 1.
     pub fn disabled(&self) -> Option<String> {
         match self.value("IPSET") {
@@ -250,7 +258,11 @@ impl Given<'_> {
         }
     }
 
-    fn limits(&self) -> Result<Limits, SettingsError> {
+    /// The limits of what peers may take.
+    ///
+    /// # Errors
+    /// [`SettingsError`]
+    pub fn limits(&self) -> Result<Limits, SettingsError> {
         let default = Limits::default();
         let number =
             |variable, most: u64| self.value(variable).map(|value| value.number(1, most)).transpose();

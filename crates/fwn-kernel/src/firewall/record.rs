@@ -87,7 +87,7 @@ impl From<&RecordedAttachment> for Attachment {
 }
 
 /// Which namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct RecordedNetns {
     /// Device of the nsfs file.
     pub device: u64,
