@@ -108,32 +108,46 @@ async fn admit(stream: TcpStream, peer: SocketAddr, service: Arc<Service>, mut s
     // answers are small and somebody waits for each
     let _ = stream.set_nodelay(true);
     log::debug!("{}{name} connected", service.label());
-    let Some(tls) = service.tls().cloned() else {
-        return converse(stream, &service, &name, &permit, &mut shutdown).await;
-    };
+    match service.tls().cloned() {
+        None => converse(stream, &service, &name, &permit, &mut shutdown).await,
+        // apart: a connection without TLS needs no room for it
+        Some(tls) => Box::pin(secure(tls, stream, address, &name, &service, permit, shutdown)).await,
+    }
+}
+
+/// The same over TLS.
+async fn secure(
+    tls: Tls,
+    stream: TcpStream,
+    address: IpAddr,
+    name: &str,
+    service: &Arc<Service>,
+    permit: Permit,
+    mut shutdown: Shutdown,
+) {
     let agreed = tokio::select! {
         agreed = tokio::time::timeout(service.limits().patience, agree(tls, stream)) => agreed,
-        () = permit.evicted() => return report(&service, &name, &End::Evicted),
+        () = permit.evicted() => return report(service, name, &End::Evicted),
         () = shutdown.requested() => return,
     };
     match agreed {
         Err(_) => log::warn!("{}{name} closed: TLS was not agreed on in time", service.label()),
         Ok(Agreed::Plain(stream)) => {
             drop(permit);
-            turn_away(stream, &service, &name, "this port speaks TLS only").await;
+            turn_away(stream, service, name, "this port speaks TLS only").await;
         }
         Ok(Agreed::Failed { stream, certificate, message }) => {
             drop(permit);
-            let refused = certificate.and_then(|certificate| judge(&service, address, certificate).err());
+            let refused = certificate.and_then(|certificate| judge(service, address, certificate).err());
             log::warn!("{}{name} refused: {}", service.label(), refused.unwrap_or(message));
             // it has been sent an alert, which a reset would take away
-            linger(stream, &service).await;
+            linger(stream, service).await;
         }
-        Ok(Agreed::Tls(stream, certificate)) => match judge(&service, address, certificate) {
-            Ok(()) => converse(stream, &service, &name, &permit, &mut shutdown).await,
+        Ok(Agreed::Tls(stream, certificate)) => match judge(service, address, certificate) {
+            Ok(()) => converse(stream, service, name, &permit, &mut shutdown).await,
             Err(reason) => {
                 drop(permit);
-                turn_away(stream, &service, &name, &reason).await;
+                turn_away(stream, service, name, &reason).await;
             }
         },
     }
