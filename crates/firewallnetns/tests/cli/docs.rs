@@ -318,6 +318,15 @@ fn commands_run_as_they_stand() {
         assert_eq!(shown.matches(rule).count(), count, "{rule}: {shown}");
     }
     assert_eq!(world.kept(), Vec::<String>::new());
+    let lint = |edit: &str| {
+        run(&format!(
+            "{edit} /etc/mesos-cni/tasks.conf > /run/edited.conf; {} lint /run/edited.conf 2>&1",
+            program("firewallnetns").display()
+        ))
+    };
+    assert!(!lint("cat").contains("warning"), "{}", lint("cat"));
+    let warned = lint("sed /mesos-executor/d");
+    assert!(warned.contains("the Mesos executor cannot reach its agent"), "{warned}");
     for (_, _, app) in blocks_of(&[Kind::App]) {
         let app: Value = serde_json::from_str(&app).expect("JSON");
         for (key, value) in app["networks"][0]["labels"].as_object().expect("labels") {
