@@ -33,7 +33,7 @@ fn they_depend_on_nothing() {
 
 #[test]
 fn ipsetd_starts_where_nothing_else_is() {
-    let root = Root::new();
+    let root = Root::with_shell();
     root.dpkg(&["--install", &deb_of("ipsetd")]);
     assert!(root.run("/usr/sbin/ipsetd", &["--version"]).starts_with("ipsetd "));
 }

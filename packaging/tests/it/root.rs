@@ -24,6 +24,15 @@ impl Root {
         Self { dir, host: Netns::new() }
     }
 
+    /// The same with a shell, for packages that run scripts when they are installed.
+    pub(crate) fn with_shell() -> Self {
+        let root = Self::new();
+        fs::create_dir(root.path().join("bin")).expect("made");
+        fs::copy("/bin/busybox", root.path().join("bin/sh"))
+            .expect("busybox (package busybox-static) is there");
+        root
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
