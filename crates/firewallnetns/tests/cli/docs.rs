@@ -35,6 +35,7 @@ const BLOCKS: &[(&str, &[Kind])] = &[
     ("docs/containerd.md", &[Kind::Runtime, Kind::Runtime, Kind::Runtime, Kind::Toml]),
     ("docs/getting-started.md", &[Kind::Shell, Kind::Shell, Kind::Shell]),
     ("docs/ipsetd.md", &[Kind::Daemon, Kind::Transcript]),
+    ("docs/ipsetd-node.md", &[Kind::Daemon, Kind::Daemon]),
     ("docs/kubernetes.md", &[Kind::Network, Kind::Toml]),
     ("docs/lint.md", &[Kind::Console, Kind::Fw, Kind::Alone]),
     ("docs/macvtap.md", &[Kind::Network, Kind::Plugin]),
@@ -436,7 +437,7 @@ fn quotes(page: &str) -> Vec<String> {
 /// The texts of all sources that make messages, with `...` in place of values.
 fn said_by_the_source() -> String {
     let mut folders: Vec<PathBuf> =
-        ["firewallnetns", "fwn-cni", "fwn-kernel", "fwn-node", "fwn-plan", "macvtap"]
+        ["firewallnetns", "fwn-cni", "fwn-kernel", "fwn-node", "fwn-plan", "ipsetd", "macvtap"]
             .map(|name| root().join("crates").join(name).join("src"))
             .into();
     let mut all = String::new();

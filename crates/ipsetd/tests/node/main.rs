@@ -2,6 +2,7 @@
 //! released when these are gone. The daemon and the plugin run in a "host" namespace with a `/run` of the test's own.
 
 mod activation;
+mod docs;
 mod flow;
 mod gone;
 mod kit;
