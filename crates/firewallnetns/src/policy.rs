@@ -27,7 +27,7 @@ use crate::resolver::resolve;
 /// `type` of the plugin that a list is searched for.
 pub(crate) const PLUGIN: &str = env!("CARGO_PKG_NAME");
 /// The interface that rules are for, where nobody says which.
-const IFNAME: &str = "eth0";
+pub(crate) const IFNAME: &str = "eth0";
 
 /// How files are to be read.
 #[derive(Debug, Clone, Default)]
@@ -184,7 +184,7 @@ impl Policy {
 }
 
 /// What is wrong with a policy, for people: each problem with its line, and not once more as a line for logs.
-fn wrong(problems: &Problems) -> CniError {
+pub(crate) fn wrong(problems: &Problems) -> CniError {
     let count = problems.0.len();
     let message = if count == 1 {
         "the policy is wrong".to_owned()

@@ -11,3 +11,4 @@ pub mod nft;
 pub mod route;
 mod sys;
 pub mod terminal;
+pub mod trace;

@@ -2,9 +2,10 @@
 //! allocator.
 #![expect(
     unsafe_code,
-    reason = "socket options, terminal sizes and descriptors of others, which nix does not have"
+    reason = "socket options, addresses, terminal sizes and descriptors of others, which nix does not have"
 )]
 
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -56,6 +57,74 @@ pub(crate) fn netns_cookie(socket: &impl AsFd) -> Result<u64, Errno> {
         )
     };
     Errno::result(result).map(|_| cookie)
+}
+
+/// Binds a packet socket to an interface, for sending: it receives nothing.
+///
+/// # Errors
+/// The errno of `bind`.
+pub(crate) fn bind_packet(socket: &impl AsFd, index: u32) -> Result<(), Errno> {
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as libc::sa_family_t,
+        sll_protocol: 0,
+        sll_ifindex: index.cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    // SAFETY: the descriptor is open for the length of the borrow, and pointer and length are those of `address`.
+    let result = unsafe {
+        libc::bind(
+            socket.as_fd().as_raw_fd(),
+            (&raw const address).cast(),
+            size_of_val(&address) as libc::socklen_t,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Packets of a packet socket go to the driver at once (`PACKET_QDISC_BYPASS`, `linux/if_packet.h`).
+///
+/// # Errors
+/// The errno of `setsockopt`.
+pub(crate) fn bypass_queue(socket: &impl AsFd) -> Result<(), Errno> {
+    const PACKET_QDISC_BYPASS: libc::c_int = 20;
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open for the length of the borrow, and pointer and length are those of `on`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_PACKET,
+            PACKET_QDISC_BYPASS,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Makes a socket a member of an IPv4 group on an interface.
+///
+/// # Errors
+/// The errno of `setsockopt`.
+pub(crate) fn join_group(socket: &impl AsFd, group: Ipv4Addr, index: u32) -> Result<(), Errno> {
+    let request = libc::ip_mreqn {
+        imr_multiaddr: libc::in_addr { s_addr: u32::from_ne_bytes(group.octets()) },
+        imr_address: libc::in_addr { s_addr: 0 },
+        imr_ifindex: index.cast_signed(),
+    };
+    // SAFETY: the descriptor is open for the length of the borrow, and pointer and length are those of `request`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_ADD_MEMBERSHIP,
+            (&raw const request).cast(),
+            size_of_val(&request) as libc::socklen_t,
+        )
+    };
+    Errno::result(result).map(drop)
 }
 
 /// Columns and rows of the terminal that `terminal` is; 0 where it does not say.

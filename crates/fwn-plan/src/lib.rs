@@ -15,6 +15,7 @@ pub mod listing;
 pub mod nearest;
 pub mod netfilter;
 pub mod origin;
+pub mod packet;
 pub mod plan;
 pub mod problem;
 pub mod render;

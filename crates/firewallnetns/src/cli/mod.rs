@@ -13,6 +13,7 @@ mod plan;
 mod schema;
 mod sha512;
 mod show;
+mod trial;
 
 use std::ffi::OsString;
 
@@ -99,6 +100,17 @@ enum Command {
     /// Show what is in force in a namespace: rules with counters and where each was written, policies, sets
     #[command(after_help = show::EXAMPLES)]
     Show(show::ShowArgs),
+    /// Tell what becomes of a packet in a namespace: the verdict, the rule that decides, and those before it
+    ///
+    /// Copies the namespace's rules, sets, interfaces and routes into a scratch namespace, sends the real packet there,
+    /// and reads nf_tables' trace: the kernel decides. The namespace itself is only read.
+    #[command(after_help = trial::explain::EXAMPLES)]
+    Explain(trial::explain::ExplainArgs),
+    /// Send the packets that policies carry through them, and compare with what is expected
+    ///
+    /// Puts each policy in force in a scratch namespace, as an ADD does, and sends real packets: the kernel decides.
+    #[command(after_help = trial::test::EXAMPLES)]
+    Test(trial::test::TestArgs),
 }
 
 /// Runs one command; gives the exit code.
@@ -135,6 +147,8 @@ pub(crate) fn run(
         Command::Schema(args) => schema::run(&args, streams.stdout).map(done),
         Command::OciHook(args) => oci_hook::run(&args, environment, streams.stdin).map(done),
         Command::Show(args) => show::run(&args, environment, streams),
+        Command::Explain(args) => trial::explain::run(&args, environment, streams),
+        Command::Test(args) => trial::test::run(&args, environment, streams),
     };
     match ended {
         Ok(code) => code,

@@ -33,6 +33,7 @@ const BLOCKS: &[(&str, &[Kind])] = &[
         ],
     ),
     ("docs/containerd.md", &[Kind::Runtime, Kind::Runtime, Kind::Runtime, Kind::Toml]),
+    ("docs/explain-and-test.md", &[Kind::Console, Kind::Console]),
     ("docs/getting-started.md", &[Kind::Shell, Kind::Shell, Kind::Shell]),
     ("docs/ipsetd.md", &[Kind::Daemon, Kind::Transcript]),
     ("docs/ipsetd-node.md", &[Kind::Daemon, Kind::Daemon]),

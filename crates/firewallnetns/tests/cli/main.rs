@@ -10,4 +10,5 @@ mod schema;
 mod seed;
 mod show;
 mod transcripts;
+mod trial;
 mod world;

@@ -47,3 +47,8 @@ fn plan_and_show() {
 fn lint() {
     assert!(run_page("docs/lint.md") >= 4);
 }
+
+#[test]
+fn explain_and_test() {
+    assert!(run_page("docs/explain-and-test.md") >= 8);
+}

@@ -5,6 +5,7 @@
 mod agent;
 mod brute_force;
 mod delegates;
+mod explained;
 mod fixture;
 mod icmpv6;
 mod mesos;

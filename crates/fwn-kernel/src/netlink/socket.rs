@@ -5,9 +5,11 @@
 
 use std::cell::Cell;
 use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvmsg, send, setsockopt,
     socket, sockopt,
@@ -152,13 +154,17 @@ impl NetlinkSocket {
     /// # Errors
     /// [`SocketError::Open`]
     pub fn open(protocol: Protocol) -> Result<Self, SocketError> {
+        Self::open_in_groups(protocol, 0)
+    }
+
+    fn open_in_groups(protocol: Protocol, groups: u32) -> Result<Self, SocketError> {
         let protocol = match protocol {
             Protocol::Route => SockProtocol::NetlinkRoute,
             Protocol::Netfilter => SockProtocol::NetlinkNetFilter,
         };
         let open = || {
             let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-            bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+            bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
             setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE))?;
             // without the kernel's words an error is still an error
             let _ = sys::set_netlink_option(&fd, sys::NETLINK_EXT_ACK);
@@ -172,6 +178,51 @@ impl NetlinkSocket {
     #[cfg(test)]
     pub(super) fn to(fd: OwnedFd, port: u32) -> Self {
         Self { fd, next: 1, kernel: port }
+    }
+
+    /// Opens a socket in the network namespace of the calling thread that hears what the kernel tells a group.
+    ///
+    /// # Errors
+    /// [`SocketError::Open`]
+    pub fn listen(protocol: Protocol, group: u32) -> Result<Self, SocketError> {
+        /// So much may come while nobody reads.
+        const RECEIVE: usize = 8 << 20;
+        let socket = Self::open_in_groups(protocol, 1 << (group - 1))?;
+        socket.reserve_receive_buffer(RECEIVE);
+        Ok(socket)
+    }
+
+    /// Gives all that came unasked to `each`, after waiting for the first as long as `patience`; whether anything came.
+    ///
+    /// # Errors
+    /// What `each` returns; failures of the socket: `ENOBUFS` where something was lost.
+    pub fn read_events(
+        &self,
+        patience: Duration,
+        mut each: impl FnMut(Message<'_>) -> Result<(), Malformed>,
+    ) -> Result<bool, SocketError> {
+        if !patience.is_zero() {
+            let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+            let mut files = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut files, timeout) {
+                Ok(0) => return Ok(false),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(SocketError::Receive(errno)),
+            }
+        }
+        let mut heard = false;
+        let mut buffer = Buffer::take();
+        loop {
+            let length = match self.receive(&mut buffer.0, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => length,
+                Err(SocketError::Receive(Errno::EAGAIN)) => return Ok(heard),
+                Err(error) => return Err(error),
+            };
+            heard = true;
+            for message in MessageReader::new(&buffer.0[..length]) {
+                each(message?)?;
+            }
+        }
     }
 
     /// Sends `messages` and gives every answer to `each`, until the last message is answered for good: by an

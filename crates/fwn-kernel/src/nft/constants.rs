@@ -49,6 +49,10 @@ pub const NFT_MSG_DELRULE: u8 = 8;
 pub const NFT_MSG_NEWGEN: u8 = 15;
 /// `NFT_MSG_GETGEN`
 pub const NFT_MSG_GETGEN: u8 = 16;
+/// `NFT_MSG_TRACE`
+pub const NFT_MSG_TRACE: u8 = 17;
+/// `NFNLGRP_NFTRACE` (`linux/netfilter/nfnetlink.h`)
+pub const NFNLGRP_NFTRACE: u32 = 9;
 
 // enum nft_gen_attributes
 

@@ -281,7 +281,7 @@ fn read<R>(
 ///
 /// # Errors
 /// The kernel cannot be asked, or something changed meanwhile.
-pub(super) fn dump(
+pub(crate) fn dump(
     socket: &mut NetlinkSocket,
     family: u8,
     message: u8,

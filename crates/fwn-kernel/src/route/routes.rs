@@ -12,6 +12,7 @@ use crate::netlink::message::{Message, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 
 // linux/rtnetlink.h
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 /// Size of `struct rtmsg`.
 const RTMSG: usize = 12;
@@ -35,6 +36,7 @@ const RTN_LOCAL: u8 = 2;
 const RTM_F_CLONED: u32 = 0x200;
 const RTNH_F_ONLINK: u32 = 4;
 const RT_TABLE_MAIN: u32 = 254;
+const RT_TABLE_LOCAL: u32 = 255;
 
 /// How far away the destination is (`enum rt_scope_t`); other numbers are an administrator's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +157,38 @@ impl RouteSocket {
         let header = rtmsg(route, scope);
         let action = format!("add route `{route}`");
         self.request(&action, RTM_NEWROUTE, flags, &header, |a| encode_route(a, route))
+    }
+
+    /// From now on packets for this address are for the namespace itself, at once: the route that an IPv6 address brings
+    /// along is made some time after it (`addrconf_dad_work`, `net/ipv6/addrconf.c`).
+    ///
+    /// # Errors
+    /// [`RouteError::Request`]: `EEXIST` if there is such a route.
+    pub fn add_local(&mut self, link: &Link, address: IpAddr) -> Result<(), RouteError> {
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.local(&format!("make `{address}` local on `{}`", link.name), RTM_NEWROUTE, flags, link, address)
+    }
+
+    /// Takes back [`RouteSocket::add_local`].
+    ///
+    /// # Errors
+    /// [`RouteError::Request`]: `ESRCH` if there is no such route.
+    pub fn delete_local(&mut self, link: &Link, address: IpAddr) -> Result<(), RouteError> {
+        self.local(&format!("unmake `{address}` local on `{}`", link.name), RTM_DELROUTE, 0, link, address)
+    }
+
+    fn local(
+        &mut self,
+        action: &str,
+        kind: u16,
+        flags: u16,
+        link: &Link,
+        address: IpAddr,
+    ) -> Result<(), RouteError> {
+        let route = Route { table: Some(RT_TABLE_LOCAL), ..Route::to(IpPrefix::host(address)).dev(link) };
+        let mut header = rtmsg(&route, Scope::HOST);
+        header[7] = RTN_LOCAL;
+        self.request(action, kind, flags, &header, |a| encode_route(a, &route))
     }
 
     /// All unicast routes of all tables, in the kernel's order: IPv4 first.

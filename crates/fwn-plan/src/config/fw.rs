@@ -7,7 +7,9 @@ use super::json::{Dialect, Kind, Member, Value, parse_json};
 use super::keys::{Key, Keys, Shape, words};
 use super::lint::{LINT, read_lint};
 use super::reader::{Reader, key_hint, quoted};
-use super::{ChainConf, ForEach, Placement, PolicyConf, RuleConf, Section, SetConf, Text, netconf};
+use super::{
+    ChainConf, Expected, ForEach, Placement, PolicyConf, RuleConf, Section, SetConf, TestConf, Text, netconf,
+};
 use crate::netfilter::Family;
 use crate::origin::{Source, Step};
 use crate::problem::Problems;
@@ -23,6 +25,11 @@ pub const FW_KEYS: Keys = Keys {
             "what happens to a packet at the end of a built-in chain",
         ),
         Key::optional("rules", Shape::List(&Shape::Object(&RULE_KEYS)), "rules, in order"),
+        Key::optional(
+            "tests",
+            Shape::List(&Shape::Object(&TEST_KEYS)),
+            "packets and what is to become of them, for `firewallnetns test`; an ADD does not look at them",
+        ),
         Key::optional("description", Shape::TextOrTexts, "text for people; not used"),
         LINT,
     ],
@@ -109,6 +116,24 @@ const RULE_KEYS: Keys = Keys {
     synonyms: &[],
 };
 
+const TEST_KEYS: Keys = Keys {
+    keys: &[
+        Key::required("packet", Shape::Text, "a packet: `in tcp 10.0.0.9 -> 10.0.0.2:80`; variables allowed"),
+        Key::required("expect", Shape::Word(&VERDICT_WORDS), "what is to become of it"),
+        Key::optional(
+            "with",
+            Shape::List(&Shape::Text),
+            "files of `dataDir` that are in force before this one",
+        ),
+        Key::optional("vars", Shape::Variables, "values for variables"),
+    ],
+    synonyms: &[("verdict", "expect"), ("expected", "expect")],
+};
+
+const VERDICTS: [(&str, Expected); 3] =
+    [("ACCEPT", Expected::Accept), ("DROP", Expected::Drop), ("REJECT", Expected::Reject)];
+const VERDICT_WORDS: [&str; 3] = words(&VERDICTS);
+
 const FAMILIES: [(&str, Family); 2] = [("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6)];
 const FAMILY_WORDS: [&str; 2] = words(&FAMILIES);
 
@@ -153,6 +178,7 @@ pub(super) fn read_member<'t>(
         "chains" => section.chains = reader.list(value, read_chain),
         "policies" => section.policies = reader.list(value, read_policy),
         "rules" => section.rules = reader.list(value, read_rule),
+        "tests" => section.tests = reader.list(value, read_test),
         "description" => read_description(reader, value),
         "lint" => read_lint(reader, value),
         _ => return Some(value),
@@ -202,6 +228,17 @@ fn read_set(reader: &mut Reader, value: Value<'_>) -> Option<SetConf> {
         }
     })?;
     Some(SetConf { origin, set: set?, hashtype: hashtype?, options, entries, file, persist })
+}
+
+fn read_test(reader: &mut Reader, value: Value<'_>) -> Option<TestConf> {
+    let (mut packet, mut expect, mut with, mut vars) = (None, None, Vec::new(), Vec::new());
+    reader.object(value, TEST_KEYS, |reader, key, value| match key {
+        "packet" => packet = reader.text(value),
+        "expect" => expect = reader.word(value, &VERDICTS),
+        "with" => with = reader.list(value, Reader::text),
+        _ => vars = netconf::read_vars(reader, value),
+    })?;
+    Some(TestConf { packet: packet?, expect: expect?, with, vars })
 }
 
 fn read_chain(reader: &mut Reader, value: Value<'_>) -> Option<ChainConf> {

@@ -103,6 +103,8 @@ pub struct Section {
     pub rules: Vec<RuleConf>,
     /// What all `lint` keys in it silence.
     pub allowed: Vec<Allowed>,
+    /// `tests`
+    pub tests: Vec<TestConf>,
 }
 
 /// An element of `ipsets`. Numbers may be written as numbers or as strings; that a string holds a number, and
@@ -166,6 +168,30 @@ pub struct RuleConf {
     pub family: Option<Family>,
     /// `forEach`
     pub for_each: Option<ForEach>,
+}
+
+/// An element of `tests`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestConf {
+    /// `packet`
+    pub packet: Text,
+    /// `expect`
+    pub expect: Expected,
+    /// `with`
+    pub with: Vec<Text>,
+    /// `vars`, in the order written.
+    pub vars: Vec<(String, Text)>,
+}
+
+/// `expect`: what is to become of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// It passes.
+    Accept,
+    /// It is dropped without a word.
+    Drop,
+    /// It is refused with an answer.
+    Reject,
 }
 
 /// Where in its chain a rule goes.

@@ -143,7 +143,7 @@ fn read_ours(reader: &mut Reader, conf: &mut NetConf, key: &str, value: Value<'_
     }
 }
 
-fn read_vars(reader: &mut Reader, value: Value<'_>) -> Vec<(String, Text)> {
+pub(super) fn read_vars(reader: &mut Reader, value: Value<'_>) -> Vec<(String, Text)> {
     let mut vars = Vec::new();
     for member in reader.members(value).unwrap_or_default() {
         let name = member.key.into_owned();
