@@ -9,9 +9,6 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
 };
 
-/// Connections that may wait to be accepted; the kernel has a limit of its own (`net.core.somaxconn`).
-const BACKLOG: i32 = 1024;
-
 /// Why nobody can connect.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -57,8 +54,8 @@ pub fn bind_on(port: u16) -> Result<OwnedFd, ListenError> {
 /// # Errors
 /// [`ListenError`]
 pub fn start(socket: OwnedFd, port: u16) -> Result<TcpListener, ListenError> {
-    let listened = Backlog::new(BACKLOG).and_then(|backlog| listen(&socket, backlog));
-    listened.map_err(|source| failed(port, source))?;
+    // as many as the kernel allows (`net.core.somaxconn`): C libraries differ in what they call the most
+    listen(&socket, Backlog::MAXALLOWABLE).map_err(|source| failed(port, source))?;
     Ok(socket.into())
 }
 
