@@ -5,7 +5,9 @@
 //! run ([`report`], [`plot`]): a time alone says little on a shared machine. Nothing touches the network namespace
 //! that the bench is started in.
 
+pub mod cargo;
 pub mod contender;
+pub mod daemon;
 pub mod launch;
 pub mod material;
 pub mod measure;
@@ -13,6 +15,8 @@ pub mod plot;
 pub mod programs;
 pub mod recording;
 pub mod report;
+pub mod round_trip;
+pub mod stream;
 pub mod trace;
 pub mod workload;
 
@@ -63,6 +67,17 @@ pub enum BenchError {
         contender: &'static str,
         /// The first lines that differ.
         first: String,
+    },
+    /// A connection to a server that is measured.
+    #[error("the connection failed")]
+    Connection(#[source] io::Error),
+    /// Not everything arrived.
+    #[error("{sent} entries were sent and answered with `ok`, {found} are in the set")]
+    Lost {
+        /// How many were sent.
+        sent: u32,
+        /// How many are there.
+        found: u64,
     },
     /// The plot could not be encoded.
     #[error("cannot encode the plot")]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fwn_bench::BenchError;
+use fwn_bench::cargo::Profile;
 use fwn_bench::contender::Operation;
 use fwn_bench::material::Material;
 use fwn_bench::measure::Bench;
@@ -61,7 +62,7 @@ fn say(text: &str) {
 
 fn bench(options: &Options) -> Result<(), BenchError> {
     let workloads: Vec<Workload> = options.sizes.iter().map(|size| size.parse()).collect::<Result<_, _>>()?;
-    let mut programs = Programs::build_release()?;
+    let mut programs = Programs::build(Profile::Release)?;
     if let Some(plugin) = &options.plugin {
         programs.how = format!("{}, plugin `{}`", programs.how, plugin.display());
         programs.plugin.clone_from(plugin);

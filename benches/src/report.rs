@@ -11,6 +11,8 @@ use crate::contender::Contender;
 use crate::launch::SEARCH_PATH;
 use crate::material::scratch_parent;
 use crate::measure::Samples;
+use crate::round_trip::RoundTrips;
+use crate::stream::Stream;
 
 /// Median and quartiles.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,6 +102,43 @@ pub fn render_table(all: &[Samples]) -> String {
         let floor = samples.ratio(Contender::Floor).map(|ratio| short(1.0 / ratio.median));
         let quickest = samples.quickest(Contender::Floor).map(|ratio| short(1.0 / ratio));
         let _ = writeln!(text, " {} | {} |", floor.unwrap_or_default(), quickest.unwrap_or_default());
+    }
+    text
+}
+
+/// What ipsetd was measured at, as a table in Markdown.
+pub fn render_sets(entries: u32, stream: &Stream, trips: &RoundTrips) -> String {
+    let mut text = String::from("| | ipsetd | against | ratio |\n| --- | ---: | --- | ---: |\n");
+    let seconds = |times: &[Duration]| Quartiles::of(times.iter().map(Duration::as_secs_f64));
+    let restores = [
+        ("`ipset restore` of the same lines", &stream.restore),
+        ("`ipset restore` that makes the set, too", &stream.restore_all),
+    ];
+    for (name, theirs) in restores {
+        let ratios = stream.daemon.iter().zip(theirs);
+        let ratio = Quartiles::of(ratios.map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64()));
+        if let (Some(ours), Some(ratio)) = (seconds(&stream.daemon), ratio) {
+            // a String takes everything, here and below
+            let _ = writeln!(
+                text,
+                "| {entries} lines down one connection | {} ms | {name} | **{}** ({}-{}) |",
+                short(ours.median * 1e3),
+                short(ratio.median),
+                short(ratio.low),
+                short(ratio.high)
+            );
+        }
+    }
+    for (name, share) in [("median", 0.5), ("99 %", 0.99)] {
+        let of = |times| RoundTrips::percentile(times, share).map(|time| time.as_secs_f64());
+        if let (Some(ours), Some(echo)) = (of(&trips.daemon), of(&trips.echo)) {
+            let _ = writeln!(
+                text,
+                "| one line and its answer, {name} | {} us | a server that sends it back | **{}** |",
+                short(ours * 1e6),
+                short(ours / echo)
+            );
+        }
     }
     text
 }
@@ -200,6 +239,28 @@ mod tests {
         let ratio = samples().ratio(Contender::Floor).expect("took part");
         assert_eq!(ratio, Quartiles { low: 0.375, median: 0.5, high: 0.75 });
         assert_eq!(samples().ratio(Contender::Nft), None);
+    }
+
+    #[test]
+    fn sets_are_compared_within_a_round_and_lines_by_their_order() {
+        let times = |all: &[u64]| all.iter().copied().map(Duration::from_millis).collect::<Vec<_>>();
+        let stream = Stream {
+            daemon: times(&[10, 30, 20]),
+            restore: times(&[20, 20, 40]),
+            restore_all: times(&[10, 10, 10]),
+        };
+        let trips = RoundTrips { daemon: times(&[2, 2, 9]), echo: times(&[1, 1, 3]) };
+        let table = render_sets(7, &stream, &trips);
+        let rows: Vec<_> = table.lines().skip(2).collect();
+        assert_eq!(
+            rows,
+            [
+                "| 7 lines down one connection | 20.0 ms | `ipset restore` of the same lines | **0.50** (0.50-1.00) |",
+                "| 7 lines down one connection | 20.0 ms | `ipset restore` that makes the set, too | **2.00** (1.50-2.50) |",
+                "| one line and its answer, median | 2000 us | a server that sends it back | **2.00** |",
+                "| one line and its answer, 99 % | 9000 us | a server that sends it back | **3.00** |",
+            ]
+        );
     }
 
     #[test]

@@ -4,14 +4,17 @@
 use std::sync::LazyLock;
 
 use fwn_bench::BenchError;
+use fwn_bench::cargo::{Profile, build};
 use fwn_bench::contender::{Contender, Operation};
+use fwn_bench::daemon::Daemon;
 use fwn_bench::material::Material;
 use fwn_bench::measure::Bench;
 use fwn_bench::programs::Programs;
 use fwn_bench::workload::Workload;
-use fwn_testkit::Netns;
+use fwn_bench::{round_trip, stream};
+use fwn_testkit::{Netns, Sandbox};
 
-static PROGRAMS: LazyLock<Programs> = LazyLock::new(|| Programs::build_debug().expect("builds"));
+static PROGRAMS: LazyLock<Programs> = LazyLock::new(|| Programs::build(Profile::Debug).expect("builds"));
 
 fn names(samples: &fwn_bench::measure::Samples) -> Vec<&'static str> {
     samples.times.iter().map(|(contender, _)| contender.name()).collect()
@@ -51,4 +54,16 @@ fn another_firewall_is_noticed() {
         }
         other => panic!("a rule is missing: {other:?}"),
     }
+}
+
+#[test]
+fn entries_and_single_lines_of_ipsetd() {
+    let built = build(Profile::Debug, &[("ipsetd", "ipsetd")]).expect("builds");
+    let sandbox = Sandbox::new();
+    sandbox.connect();
+    let daemon = Daemon::start(built.program("ipsetd").expect("built"), &sandbox.container).expect("serves");
+    let stream = stream::measure(&sandbox, &daemon, 2000, 1).expect("nothing is lost by any");
+    assert_eq!([&stream.daemon, &stream.restore, &stream.restore_all].map(Vec::len), [1, 1, 1]);
+    let trips = round_trip::measure(&sandbox, &daemon, 20).expect("each line is answered");
+    assert_eq!([&trips.daemon, &trips.echo].map(Vec::len), [20, 20]);
 }
