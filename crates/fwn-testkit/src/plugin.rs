@@ -116,16 +116,21 @@ impl Answer {
     }
 }
 
-/// A program of this workspace, built by the same `cargo test`: beside the folder of the running test.
+/// A program of this workspace: in the folder that the variable `FWN_PROGRAMS` names, where what is shipped is to be
+/// tested, and else built by the same `cargo test`, beside the folder of the running test.
 ///
 /// # Panics
 /// It is not there.
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    let folder = test.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
+    let folder = std::env::var_os("FWN_PROGRAMS").map_or_else(beside_the_test, PathBuf::from);
     let program = folder.join(name);
     assert!(program.exists(), "`{}` is not built: run `cargo build --workspace` first", program.display());
     program
+}
+
+fn beside_the_test() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    test.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST").to_owned()
 }
 
 /// Writes an executable script, in a process of its own: a thread that forks meanwhile would take our descriptor with

@@ -4,12 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fwn_testkit::Sandbox;
-use fwn_testkit::plugin::{Answer, PluginCall, write_script};
+use fwn_testkit::plugin::{Answer, PluginCall, program, write_script};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The program under test.
-pub(crate) const PLUGIN: &str = env!("CARGO_BIN_EXE_firewallnetns");
+/// The plugin's file.
+pub(crate) fn plugin() -> PathBuf {
+    program("firewallnetns")
+}
 
 /// What another program has put into the container before: rules, chains, policies and sets of somebody else.
 const FOREIGN: &str = "
@@ -73,7 +75,7 @@ impl World {
 
     /// A call for container `c1` and interface `eth0`.
     pub(crate) fn call(&self, command: &str, conf: &Value) -> PluginCall<'_> {
-        PluginCall::new(&self.sandbox, PLUGIN, command, conf.to_string())
+        PluginCall::new(&self.sandbox, plugin(), command, conf.to_string())
     }
 
     /// A call that must succeed; gives what it printed.
@@ -86,7 +88,7 @@ impl World {
     /// A call of a program instead of the plugin: a script, in which `$PLUGIN` is the plugin.
     pub(crate) fn scripted(&self, script: &str, command: &str, conf: &Value) -> PluginCall<'_> {
         let path = self.dir.path().join("script");
-        write_script(&path, &format!("#!/bin/bash\nset -e\nPLUGIN={PLUGIN}\n{script}\n"));
+        write_script(&path, &format!("#!/bin/bash\nset -e\nPLUGIN={}\n{script}\n", plugin().display()));
         PluginCall::new(&self.sandbox, path, command, conf.to_string())
     }
 

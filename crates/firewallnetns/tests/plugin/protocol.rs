@@ -3,7 +3,7 @@
 use fwn_testkit::plugin::PluginCall;
 use serde_json::{Value, json};
 
-use crate::kit::{PLUGIN, World, full, one_json};
+use crate::kit::{World, full, one_json, plugin};
 
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
@@ -40,7 +40,7 @@ fn the_previous_result_is_handed_on_byte_for_byte() {
     let (head, _) = conf.split_once("\"prevResult\":").expect("there");
     let rest = full().to_string();
     let conf = format!("{head}\"prevResult\":{previous},{}", rest.strip_prefix('{').expect("an object"));
-    let answer = PluginCall::new(&world.sandbox, PLUGIN, "ADD", conf).run();
+    let answer = PluginCall::new(&world.sandbox, plugin(), "ADD", conf).run();
     assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), format!("{previous}\n").as_str()));
 }
 
@@ -49,7 +49,7 @@ fn version_lists_all() {
     let world = World::new();
     for version in VERSIONS {
         let stdin = json!({ "cniVersion": version }).to_string();
-        let answer = PluginCall::new(&world.sandbox, PLUGIN, "VERSION", stdin).run();
+        let answer = PluginCall::new(&world.sandbox, plugin(), "VERSION", stdin).run();
         assert_eq!(answer.expect_success(), json!({ "cniVersion": version, "supportedVersions": VERSIONS }));
     }
 }

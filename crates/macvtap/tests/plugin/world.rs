@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use fwn_testkit::plugin::program;
 use fwn_testkit::{Netns, Sandbox};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -87,7 +88,7 @@ impl World {
         let mut child = self
             .sandbox
             .host
-            .command(env!("CARGO_BIN_EXE_macvtap"))
+            .command(program("macvtap"))
             .envs(env.into_iter().filter(|(_, value)| !value.is_empty()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
