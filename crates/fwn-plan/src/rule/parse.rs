@@ -12,11 +12,9 @@ pub use base::chain_name_problem;
 pub use check::check_chain;
 pub(super) use lookup::PROTOCOLS;
 
-use std::ptr;
-
 use super::address::Host;
 use super::databases::Databases;
-use super::extensions::{Arity, Content, Extension, OptionSpec};
+use super::extensions::{Arity, Content, Extension, Kind, OptionSpec};
 use super::lex::Word;
 use super::{Module, OptionUse, Rule, RuleProblem, Span, Target, Value};
 use crate::netfilter::Families;
@@ -330,7 +328,10 @@ impl<'a> Parser<'a> {
     }
 
     fn load(&mut self, extension: &'static Extension, span: Span) -> usize {
-        if self.implicit.is_some_and(|implicit| ptr::eq(implicit, extension)) {
+        // names tell the extensions of a kind apart; comparing all of their options takes longer than the rest
+        if extension.kind == Kind::Match
+            && self.implicit.is_some_and(|implicit| implicit.name == extension.name)
+        {
             self.implicit = None;
         }
         let module = Module { name: extension.name, options: Vec::with_capacity(1), span };
