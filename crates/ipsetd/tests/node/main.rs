@@ -10,3 +10,4 @@ mod many;
 mod operators;
 mod refusals;
 mod restart;
+mod tls;
