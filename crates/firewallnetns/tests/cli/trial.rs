@@ -95,6 +95,19 @@ fn many_rules_are_counted_unless_all_are_asked_for() {
 }
 
 #[test]
+fn a_terminal_of_forty_columns_is_readable() {
+    let world = with_seed();
+    let netns = world.netns();
+    let packet = "in tcp 10.0.0.9 -> 192.168.124.170:8443";
+    let wide = explain(&world, packet).ok();
+    let narrow = world.firewallnetns_with(&[("COLUMNS", "40")], &["explain", &netns, packet]).ok();
+    let too_long: Vec<&str> = narrow.lines().filter(|line| line.chars().count() > 40).collect();
+    assert_eq!(too_long, Vec::<&str>::new());
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&narrow), words(&wide));
+}
+
+#[test]
 fn packets_that_make_no_sense_are_refused_with_a_reason() {
     let world = with_seed();
     for (packet, reason) in [

@@ -134,7 +134,6 @@ pub struct Lab {
     nft: NetlinkSocket,
     trace: NetlinkSocket,
     cables: BTreeMap<String, Cable>,
-    raw: BTreeMap<bool, OwnedFd>,
     groups: BTreeSet<(IpAddr, String)>,
     /// Sockets that are members of groups.
     members: Vec<UdpSocket>,
@@ -179,7 +178,6 @@ impl Lab {
             nft,
             trace,
             cables,
-            raw: BTreeMap::new(),
             groups: BTreeSet::new(),
             members: Vec::new(),
             mark: 0,
@@ -433,7 +431,6 @@ impl Lab {
             IpAddr::V6(address) => SocketAddrV6::new(address, 0, 0, scope).into(),
         };
         let sent = sendto(raw.as_raw_fd(), bytes, &SockaddrStorage::from(target), MsgFlags::empty());
-        self.raw.insert(ipv4, raw);
         match sent {
             // what a chain drops is not permitted (`ip_local_out`)
             Ok(_) | Err(Errno::EPERM) => Ok(()),

@@ -1,7 +1,7 @@
 //! `show`: what is in force in a namespace: chains, policies and rules with their counters, each with where it was written;
 //! sets. Once, or again and again with what moves marked.
 
-mod text;
+pub(super) mod text;
 mod watch;
 
 use std::path::{Path, PathBuf};

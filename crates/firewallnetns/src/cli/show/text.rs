@@ -17,11 +17,11 @@ const COUNTERS: usize = 13;
 
 /// How to print.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
+pub(in crate::cli) struct Layout {
     /// Colours.
-    pub(super) style: Style,
+    pub(in crate::cli) style: Style,
     /// Columns; `None`: as many as it takes.
-    pub(super) width: Option<usize>,
+    pub(in crate::cli) width: Option<usize>,
 }
 
 /// The counters of an earlier view, to compare with.
@@ -229,7 +229,13 @@ fn number(n: u64) -> String {
 
 /// `lead`, the words, and a comment behind ` # `, on one line if they fit; else wrapped between words, the lines after the
 /// first indented, the comment on lines of its own. A word that is longer than a line stands on one of its own.
-fn wrapped(layout: Layout, lead: &str, indent: usize, words: &str, comment: Option<&str>) -> String {
+pub(in crate::cli) fn wrapped(
+    layout: Layout,
+    lead: &str,
+    indent: usize,
+    words: &str,
+    comment: Option<&str>,
+) -> String {
     let style = layout.style;
     let words = &printable(words);
     let comment = comment.map(|comment| printable(&format!("# {comment}")));

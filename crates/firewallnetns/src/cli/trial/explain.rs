@@ -19,7 +19,8 @@ use fwn_plan::problem::{Problem, render_problems};
 use nix::errno::Errno;
 use serde_json::json;
 
-use super::super::output::{Paint, Style, print};
+use super::super::output::{Style, print, room};
+use super::super::show::text::{Layout, wrapped};
 use super::super::{Environment, SUCCESS, namespace};
 use super::{Told, paint_of};
 use crate::Streams;
@@ -95,20 +96,20 @@ pub(in crate::cli) fn run(
         value["left_out"] = json!(copied.left_out);
         format!("{value:#}\n")
     } else {
-        let mut lines = told.lines(style, args.all);
+        let layout = Layout { style, width: room(environment).0 };
+        let mut text = told.text(layout, args.all);
+        let verdict = match (explanation.outcome, explanation.decided) {
+            (Outcome::Lost, _) => "no rule takes it, but it does not arrive: the routing drops it".to_owned(),
+            (_, None) => told.decider(),
+            (_, Some(_)) => format!("by {}", told.decider()),
+        };
         let word = style.paint(paint_of(explanation.outcome), explanation.outcome.name());
-        lines.push(match explanation.outcome {
-            Outcome::Lost => {
-                format!("{word}: no rule takes it, but it does not arrive: the routing drops it")
-            }
-            _ if explanation.decided.is_none() => format!("{word}: {}", told.decider()),
-            _ => format!("{word} by {}", told.decider()),
-        });
+        text += &wrapped(layout, &format!("{word} "), 2, &verdict, None);
         if !copied.left_out.is_empty() {
             let note = format!("not looked into: {}", copied.left_out.join(", "));
-            lines.push(style.paint(Paint::Dim, &note));
+            text += &wrapped(layout, "", 2, &note, None);
         }
-        lines.join("\n") + "\n"
+        text
     };
     print(streams.stdout, &text)?;
     Ok(SUCCESS)

@@ -16,7 +16,8 @@ use fwn_kernel::trace::rules::{ChainId, ListedRule};
 use fwn_plan::netfilter::Family;
 use serde_json::{Value, json};
 
-use super::output::{Paint, Style};
+use super::output::Paint;
+use super::show::text::{Layout, wrapped};
 
 /// So many rules that were looked at are shown of each stretch, unless all are asked for.
 const SHOWN: usize = 6;
@@ -30,17 +31,17 @@ struct Told<'a> {
 
 impl Told<'_> {
     /// The rule in words, and where it was written.
-    fn rule(&self, chain: &ChainId, at: usize) -> (String, Option<String>) {
+    fn rule(&self, chain: &ChainId, at: usize) -> (String, String) {
         let known = family_of(chain.0).and_then(|family| self.known(family, chain, at));
         if let Some(rule) = known {
             let text = if rule.text.is_empty() { "(every packet)".to_owned() } else { rule.text.clone() };
             let foreign = || "foreign: not of firewallnetns".to_owned();
-            return (text, Some(rule.origin.clone().unwrap_or_else(foreign)));
+            return (text, rule.origin.clone().unwrap_or_else(foreign));
         }
         let listed = self.rules.get(chain).and_then(|rules| rules.get(at));
         // in `inet`, the words for addresses are a guess: they are told as bytes of IPv4
         let text = listed.and_then(|rule| describe(Family::Ipv4, &rule.expressions).ok());
-        (text.unwrap_or_else(|| format!("rule {}", at + 1)), Some("foreign: not of firewallnetns".to_owned()))
+        (text.unwrap_or_else(|| format!("rule {}", at + 1)), "foreign: not of firewallnetns".to_owned())
     }
 
     fn known(&self, family: Family, chain: &ChainId, at: usize) -> Option<&RuleView> {
@@ -59,71 +60,61 @@ impl Told<'_> {
         match &step.kind {
             StepKind::Matched(at, _) => {
                 let (text, origin) = self.rule(&step.chain, *at);
-                let origin = origin.map(|origin| format!("  # {origin}")).unwrap_or_default();
-                format!("rule {} of {place}: {text}{origin}", at + 1)
+                format!("rule {} of {place}: {text}  # {origin}", at + 1)
             }
             StepKind::Policy(_) => format!("the policy of {place}"),
             StepKind::Passed(_) | StepKind::Returned => place,
         }
     }
 
-    /// All steps, a line each.
-    fn lines(&self, style: Style, all: bool) -> Vec<String> {
-        let mut lines = Vec::new();
+    /// All steps, a line each where there is room.
+    fn text(&self, layout: Layout, all: bool) -> String {
+        let mut text = String::new();
         let mut shown: Option<&ChainId> = None;
         for (number, step) in self.explanation.steps.iter().enumerate() {
             let indent = "  ".repeat(step.depth);
             if shown != Some(&step.chain) {
-                lines.push(style.paint(Paint::Bold, &format!("{indent}{}", place(&step.chain))));
+                let title = wrapped(layout, &indent, indent.len() + 2, &place(&step.chain), None);
+                text.extend(title.lines().map(|line| layout.style.paint(Paint::Bold, line) + "\n"));
                 shown = Some(&step.chain);
             }
             let decided = self.explanation.decided == Some(number);
-            self.step_lines(step, decided, style, all, &indent, &mut lines);
+            text += &self.step_text(step, decided, layout, all, &indent);
         }
-        lines
+        text
     }
 
-    fn step_lines(
-        &self,
-        step: &Step,
-        decided: bool,
-        style: Style,
-        all: bool,
-        indent: &str,
-        lines: &mut Vec<String>,
-    ) {
-        let line = |mark: &str, words: &str, origin: Option<String>| {
-            let origin = origin.map(|origin| style.paint(Paint::Dim, &format!("  # {origin}")));
-            format!("{indent}  {mark} {words}{}", origin.unwrap_or_default())
+    fn step_text(&self, step: &Step, decided: bool, layout: Layout, all: bool, indent: &str) -> String {
+        let line = |mark: &str, words: &str, origin: Option<&str>| {
+            let paint = match (mark, self.explanation.outcome) {
+                ("=", Outcome::Accept) => Paint::Green,
+                ("=", _) => Paint::Red,
+                (">", _) => Paint::Yellow,
+                _ => Paint::Dim,
+            };
+            let lead = format!("{indent}  {} ", layout.style.paint(paint, mark));
+            wrapped(layout, &lead, indent.len() + 6, words, origin)
         };
+        let mark = if decided { "=" } else { ">" };
         match &step.kind {
             StepKind::Passed(range) => {
                 let most = if all || range.len() <= SHOWN + 1 { range.len() } else { SHOWN };
-                for at in range.clone().take(most) {
-                    let (text, origin) = self.rule(&step.chain, at);
-                    lines.push(line("-", &text, origin));
-                }
+                let rules = range.clone().take(most).map(|at| self.rule(&step.chain, at));
+                let mut text: String =
+                    rules.map(|(words, origin)| line("-", &words, Some(&origin))).collect();
                 if range.len() > most {
-                    lines.push(format!("{indent}  - ... and {} more that do not match", range.len() - most));
+                    let words = format!("... and {} more that do not match", range.len() - most);
+                    text += &line("-", &words, None);
                 }
+                text
             }
             StepKind::Matched(at, verdict) => {
-                let (text, origin) = self.rule(&step.chain, *at);
-                let paint = if decided { paint_of(self.explanation.outcome) } else { Paint::Yellow };
-                let mark = if decided { "=" } else { ">" };
-                let words = match verdict {
-                    Verdict::Continue => format!("{text} (goes on)"),
-                    _ => text,
-                };
-                lines.push(style_mark(style, paint, &line(mark, &words, origin), mark));
+                let (words, origin) = self.rule(&step.chain, *at);
+                let goes_on = if *verdict == Verdict::Continue { " (goes on)" } else { "" };
+                line(mark, &(words + goes_on), Some(&origin))
             }
-            StepKind::Policy(verdict) => {
-                let mark = if decided { "=" } else { ">" };
-                let word = if *verdict == Verdict::Drop { "DROP" } else { "ACCEPT" };
-                let paint = if decided { paint_of(self.explanation.outcome) } else { Paint::Yellow };
-                lines.push(style_mark(style, paint, &line(mark, &format!("policy {word}"), None), mark));
-            }
-            StepKind::Returned => lines.push(line(">", "end of the chain: back", None)),
+            StepKind::Policy(verdict) => line(mark, &format!("policy {}", verdict_word(verdict)), None),
+            StepKind::Returned => line(mark, "end of the chain: back", None),
         }
     }
 
@@ -177,9 +168,4 @@ fn verdict_word(verdict: &Verdict) -> String {
 
 fn paint_of(outcome: Outcome) -> Paint {
     if outcome == Outcome::Accept { Paint::Green } else { Paint::Red }
-}
-
-/// The line with its mark in colour.
-fn style_mark(style: Style, paint: Paint, line: &str, mark: &str) -> String {
-    line.replacen(mark, &style.paint(paint, mark), 1)
 }
