@@ -21,14 +21,13 @@ pub(crate) fn with_kernel<T>(
     let port = |fd: &OwnedFd| getsockname::<NetlinkAddr>(fd.as_raw_fd()).expect("bound").pid();
     connect(client.as_raw_fd(), &NetlinkAddr::new(port(&kernel), 0)).expect("there");
     connect(kernel.as_raw_fd(), &NetlinkAddr::new(port(&client), 0)).expect("there");
+    let end = client.try_clone().expect("a descriptor");
     let socket = NetlinkSocket::to(client, port(&kernel));
     std::thread::scope(|scope| {
         let served = scope.spawn(|| serve(&kernel, &answers));
         let result = work(socket);
-        // an empty datagram from outside ends it
-        let other = open();
-        connect(other.as_raw_fd(), &NetlinkAddr::new(port(&kernel), 0)).expect("there");
-        send(other.as_raw_fd(), b"end", MsgFlags::empty()).expect("sent");
+        // too short for a request; only the peer of a connected socket can send to it
+        send(end.as_raw_fd(), b"end", MsgFlags::empty()).expect("sent");
         served.join().expect("no panic");
         result
     })
