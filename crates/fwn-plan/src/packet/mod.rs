@@ -2,6 +2,7 @@
 //! [`Packet`] that makes sense and its bytes go out. Knows no rules and no kernel.
 
 mod bytes;
+mod icmp;
 mod parse;
 
 use std::fmt;
