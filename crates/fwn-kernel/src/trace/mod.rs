@@ -3,6 +3,7 @@
 
 mod conntrack;
 pub mod copy;
+pub mod cross_check;
 pub mod event;
 pub mod explain;
 mod guard;

@@ -4,8 +4,9 @@ use fwn_plan::packet::parse_packet;
 use fwn_testkit::Netns;
 
 use super::copy::copy;
+use super::cross_check::cross_check;
 use super::explain::{Outcome, explain};
-use super::lab::{Lab, cross_check};
+use super::lab::Lab;
 use crate::netns::TargetNetns;
 
 fn outcome(lab: &mut Lab, text: &str) -> Outcome {
