@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fwn_kernel::firewall::record::RecordedAttachment;
 use fwn_node::client::NodeClient;
@@ -130,7 +130,6 @@ fn a_thousand_containers_in_less_memory_than_ten_daemons() {
         memory < of_singles && after < of_singles,
         "{memory} and {after} KiB, {SINGLES} single ones {of_singles} KiB"
     );
-    assert!(restarted < Duration::from_secs(10), "{restarted:?}");
 
     // their end is noticed, too, and all is released
     drop(namespaces);
