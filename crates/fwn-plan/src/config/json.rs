@@ -403,6 +403,7 @@ mod tests {
             (r#"["\x41"]"#, "a.fw:1:4: invalid escape"),
             (r#"["\ud800"]"#, "a.fw:1:9: unexpected end of hex escape"),
             ("[01]", "a.fw:1:3: invalid number"),
+            ("[-1e999]", "a.fw:1:7: number out of range"),
             ("[0x1f]", "a.fw:1:3: expected `,` or `]`"),
             ("[.5]", "a.fw:1:2: expected a value"),
             ("[+5]", "a.fw:1:2: expected a value"),
@@ -460,6 +461,11 @@ mod tests {
             assert_eq!(plain(&strict(text).expect("valid")), oracle, "{text:?}");
             assert_eq!(plain(&commented(text).expect("valid")), oracle, "{text:?}");
         }
+        // and with comments, what is left without them
+        let oracle = blanked(&Source::new("a.fw", text), Dialect::Commented)
+            .ok()
+            .and_then(|blanked| serde_json::from_str::<serde_json::Value>(&blanked).ok());
+        assert_eq!(scan::scan(text, Dialect::Commented).map(|value| plain(&value)), oracle, "{text:?}");
     }
 
     proptest! {
@@ -476,6 +482,7 @@ mod tests {
                 proptest::sample::select(vec![
                     "{", "}", "[", "]", ",", ":", "\"a\"", "\"", "\\", "\\u00e9", "\\ud83d\\ude00", "1", "-0.5e3",
                     "true", "null", "//", "/*", "*/", "\n", "\r", " ", "é", "\u{feff}", "\0", "\\n", "\\\"",
+                    "\\ud83d", "\\u", "\u{1}", "\t", "/", "0", "1e999", "E", "+", "-", ".", "99999999999999999999",
                 ]),
                 0..24,
             ),

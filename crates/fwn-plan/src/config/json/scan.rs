@@ -157,13 +157,15 @@ impl<'t> Scanner<'t> {
         if self.take(b'.') {
             self.digits()?;
         }
-        if self.take(b'e') || self.take(b'E') {
+        let exponent = self.take(b'e') || self.take(b'E');
+        if exponent {
             let _ = self.take(b'+') || self.take(b'-');
             self.digits()?;
         }
         let number = self.text.get(start..self.at)?;
         // one that is too big for it `serde_json` does not take
-        (number.len() < 16 || serde_json::from_str::<f64>(number).is_ok()).then_some(number)
+        let small = number.len() < 16 && !exponent;
+        (small || serde_json::from_str::<f64>(number).is_ok()).then_some(number)
     }
 
     /// One digit at least.
