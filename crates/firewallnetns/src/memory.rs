@@ -1,17 +1,21 @@
-//! Memory for a process that lives for a moment, on one thread: no lock, pages that come in one go, and none given back
-//! that is small.
+//! Memory for a process that mostly lives for a moment, on one thread: no lock, pages that come in one go, and none given
+//! back that is small.
 //!
-//! Each thread cuts small pieces off a chunk of its own and keeps a list of those that were freed for each size. What
-//! is large has pages of its own, which move without being copied when it grows, and are given back. Reasons and
+//! Each thread cuts small pieces off a chunk of its own and keeps a list of those that were freed for each size, so that
+//! one that goes on for hours takes no more than it once had in use. What is large has pages of its own, which move
+//! without being copied when it grows, and are given back. What a thread leaves when it ends is lost. Reasons and
 //! figures: `docs/decisions/003-small-parts.md`.
 #![expect(unsafe_code, reason = "an allocator hands out raw memory")]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// First chunk of a thread: what a call with a few rules needs.
+/// First chunk of the first thread: what a call with a few rules needs.
 const FIRST: usize = 256 * 1024;
+/// First chunk of all others, which wait for something or look at something: it is lost when they end.
+const FIRST_OF_OTHERS: usize = 16 * 1024;
 /// Largest chunk, and the largest piece whose pages are all mapped at once.
 const MOST: usize = 1 << 20;
 /// From here on an allocation has pages of its own.
@@ -20,8 +24,12 @@ const LARGE: usize = 128 * 1024;
 const PAGE: usize = 4096;
 /// Small pieces have a multiple of this size, and begin at one.
 const UNIT: usize = 16;
-/// So many sizes have a list of freed pieces; longer ones are used again only as the last of their chunk.
-const LISTS: usize = 64;
+/// Up to here each multiple of a unit is a size of its own.
+const FINE: usize = 1024;
+/// Beyond, there are so many sizes to each doubling, a power of two.
+const TO_DOUBLE: usize = 4;
+/// So many sizes are there, each with a list of freed pieces.
+const LISTS: usize = FINE / UNIT + TO_DOUBLE * (LARGE / FINE).ilog2() as usize;
 
 /// The rest of the chunk that the thread cuts from.
 #[derive(Clone, Copy)]
@@ -34,13 +42,16 @@ struct Chunk {
     end: usize,
     /// From here on no byte was ever handed out, so all are zero.
     fresh: usize,
-    /// Size of the next one.
+    /// Size of the next one; 0 before the first.
     next: usize,
 }
 
 impl Chunk {
-    const NONE: Self = Self { start: 0, at: 0, end: 0, fresh: 0, next: FIRST };
+    const NONE: Self = Self { start: 0, at: 0, end: 0, fresh: 0, next: 0 };
 }
+
+/// Whether a thread has taken the first chunk.
+static BEGUN: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static CHUNK: Cell<Chunk> = const { Cell::new(Chunk::NONE) };
@@ -95,7 +106,7 @@ unsafe impl GlobalAlloc for ShortLived {
                 return if moved == libc::MAP_FAILED { ptr::null_mut() } else { moved.cast() };
             }
             (false, false)
-                if units(layout.size()) == units(size) || resize_last(memory.addr(), layout.size(), size) =>
+                if room(layout.size()) == room(size) || resize_last(memory.addr(), layout.size(), size) =>
             {
                 return memory;
             }
@@ -145,12 +156,12 @@ fn cut(layout: Layout) -> (*mut u8, usize) {
     CHUNK.with(|cell| {
         let mut chunk = cell.get();
         let mut start = aligned(chunk.at, layout.align());
-        if start + units(layout.size()) > chunk.end {
-            let Some(next) = new_chunk(chunk.next) else { return (ptr::null_mut(), 0) };
+        if start + room(layout.size()) > chunk.end {
+            let Some(next) = new_chunk(chunk.next, room(layout.size())) else { return (ptr::null_mut(), 0) };
             chunk = next;
             start = chunk.at;
         }
-        let end = start + units(layout.size());
+        let end = start + room(layout.size());
         let used = chunk.fresh.clamp(start, end) - start;
         cell.set(Chunk { at: end, fresh: chunk.fresh.max(end), ..chunk });
         (ptr::with_exposed_provenance_mut(start), used.min(layout.size()))
@@ -162,8 +173,8 @@ fn cut(layout: Layout) -> (*mut u8, usize) {
 fn resize_last(start: usize, old: usize, size: usize) -> bool {
     CHUNK.with(|cell| {
         let chunk = cell.get();
-        let end = start + units(size);
-        let fits = start >= chunk.start && start + units(old) == chunk.at && end <= chunk.end;
+        let end = start + room(size);
+        let fits = start >= chunk.start && start + room(old) == chunk.at && end <= chunk.end;
         if fits {
             cell.set(Chunk { at: end, fresh: chunk.fresh.max(end), ..chunk });
         }
@@ -171,8 +182,14 @@ fn resize_last(start: usize, old: usize, size: usize) -> bool {
     })
 }
 
-/// A new chunk, aligned to a page; the rest of the one before is given up.
-fn new_chunk(size: usize) -> Option<Chunk> {
+/// A new chunk, aligned to a page, with this room at least; the rest of the one before is given up.
+fn new_chunk(size: usize, room: usize) -> Option<Chunk> {
+    let size = match size {
+        0 if BEGUN.swap(true, Ordering::Relaxed) => FIRST_OF_OTHERS,
+        0 => FIRST,
+        size => size,
+    };
+    let size = size.max(aligned(room, PAGE));
     let start = map(size)?;
     Some(Chunk { start, at: start, end: start + size, fresh: start, next: (size * 2).min(MOST) })
 }
@@ -181,15 +198,25 @@ fn is_large(layout: Layout) -> bool {
     layout.size() >= LARGE || layout.align() > PAGE
 }
 
-/// The list that a piece goes to when it is freed, if there is one for its size.
+/// The list that a piece goes to when it is freed. Pieces that are aligned to more than a unit have none: they are few.
 fn list_of(layout: Layout) -> Option<usize> {
-    let list = layout.size().div_ceil(UNIT);
-    (list < LISTS && layout.align() <= UNIT).then_some(list)
+    (layout.align() <= UNIT).then(|| match layout.size() {
+        size @ ..=FINE => size.div_ceil(UNIT) - 1,
+        size => {
+            let doublings = (size - 1).ilog2() - FINE.ilog2();
+            FINE / UNIT + doublings as usize * TO_DOUBLE + size.div_ceil(step(size)) - TO_DOUBLE - 1
+        }
+    })
 }
 
 /// What a small piece takes of its chunk.
-fn units(size: usize) -> usize {
-    aligned(size, UNIT)
+fn room(size: usize) -> usize {
+    aligned(size, if size <= FINE { UNIT } else { step(size) })
+}
+
+/// How far sizes beyond the fine ones are apart there.
+fn step(size: usize) -> usize {
+    (1 << (size - 1).ilog2()) / TO_DOUBLE
 }
 
 /// The next multiple of `alignment`, a power of two.
@@ -355,6 +382,51 @@ mod tests {
         assert_eq!(CHUNK.get().at, 4096);
         // not to be cut from
         CHUNK.set(Chunk::NONE);
+    }
+
+    /// Each size has one list, pieces on it are all alike, and none is much longer than what was asked for.
+    #[test]
+    fn sizes_share_a_list_with_their_like() {
+        let mut lists = vec![None; LISTS];
+        for size in 1..LARGE {
+            let list = list_of(Layout::from_size_align(size, 8).expect("a layout")).expect("a list");
+            assert_eq!(*lists[list].get_or_insert(room(size)), room(size), "{size}");
+            assert!(room(size) >= size && room(size) < size + (size / TO_DOUBLE).max(UNIT), "{size}");
+        }
+        assert!(lists.iter().all(Option::is_some));
+        assert!(lists.is_sorted());
+        assert_eq!(room(0), 0);
+    }
+
+    /// Watching a namespace for hours takes no more than the first looks.
+    #[test]
+    fn what_is_done_again_and_again_takes_no_more_memory() {
+        // texts and lists of the usual kinds, which grow in between each other
+        let look = || {
+            let mut pieces = Vec::new();
+            for number in 0..8 {
+                pieces.push(Piece::new(1 + number * 37 % 3000, 8, 1, false));
+                let mut grown = Piece::new(64, 1, 2, false);
+                for size in [200, 1000, 5000, 20_000, 100_000, 200_000] {
+                    grown.resize(size);
+                    pieces.push(Piece::new(size / 3, 8, 3, number % 2 == 0));
+                }
+                grown.free();
+                if number % 3 == 0 {
+                    pieces.swap_remove(number % pieces.len()).free();
+                }
+            }
+            pieces.into_iter().for_each(Piece::free);
+        };
+        std::thread::spawn(move || {
+            let place = || CHUNK.with(|chunk| (chunk.get().start, chunk.get().at));
+            (0..3).for_each(|_| look());
+            let before = place();
+            (0..5).for_each(|_| look());
+            assert_eq!(place(), before);
+        })
+        .join()
+        .expect("no more memory");
     }
 
     #[test]
