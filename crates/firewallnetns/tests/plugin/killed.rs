@@ -74,21 +74,23 @@ fn an_add_killed_at_any_step_can_be_repeated() {
     });
 }
 
-/// CHECK takes no ADD for done that was not.
+/// CHECK takes no ADD for done that was not, also where the chains that it needs are others'.
 #[test]
 fn an_add_killed_before_its_rules_are_in_force_fails_a_check() {
-    let world = World::new();
-    let conf = world.conf(&full());
-    let mut checked = 0;
-    killed_at_every_step(&world, "ADD", &conf, |number| {
-        if !world.sandbox.container.dump().contains("-A INPUT") {
-            checked += 1;
-            let (code, message, _) = world.call("CHECK", &conf).run().expect_error();
-            assert_eq!(code, 101, "{number}: {message}");
-        }
-        world.run("DEL", &conf);
-    });
-    assert!(checked > 10, "too few to be true: {checked}");
+    let only_rules = json!({ "rules": [rule("INPUT", "-i lo -j ACCEPT")] });
+    for (world, conf) in [(World::new(), full()), (World::with_foreign(), only_rules)] {
+        let conf = world.conf(&conf);
+        let mut checked = 0;
+        killed_at_every_step(&world, "ADD", &conf, |number| {
+            if !world.sandbox.container.dump().contains("-A INPUT -i lo") {
+                checked += 1;
+                let (code, message, _) = world.call("CHECK", &conf).run().expect_error();
+                assert_eq!(code, 101, "{number}: {message}");
+            }
+            world.run("DEL", &conf);
+        });
+        assert!(checked > 10, "too few to be true: {checked}");
+    }
 }
 
 /// There is never a moment without a firewall: the old one is in force, or the new one.

@@ -328,6 +328,8 @@ pub fn check(
     let mut lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
     if record.made_at == 0 {
         lines.push("its ADD ended before its rules were put in force".to_owned());
+    } else if record.pending {
+        lines.push("its ADD ended before its rules were read back: they may not be in force".to_owned());
     }
     for set in &record.sets {
         match connection.sets()?.kind_of(&set.name)? {

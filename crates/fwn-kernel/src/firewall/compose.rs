@@ -165,6 +165,7 @@ pub fn compose<'a>(
         attachment: request.attachment.into(),
         netns: request.netns,
         made_at: made_at.map_or(1, |latest| latest.saturating_add(1)),
+        pending: false,
         sets: request.sets.to_vec(),
         tables,
     };

@@ -25,6 +25,9 @@ pub struct Record {
     /// A number greater than that of every attachment that was made before in the same namespace: where several
     /// hold a policy, the greatest counts. 0 as long as no more than sets was made.
     pub made_at: u64,
+    /// Whether it was written before the batch, and nobody knows whether that came to be ([`Record::intent`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
     /// Sets that it uses.
     pub sets: Vec<RecordedSet>,
     /// Tables that it uses.
@@ -179,7 +182,15 @@ impl Record {
     /// Of an attachment that has nothing in force yet.
     pub fn empty(attachment: &Attachment, netns: RecordedNetns) -> Self {
         let (sets, tables) = (Vec::new(), Vec::new());
-        Self { version: Version, attachment: attachment.into(), netns, made_at: 0, sets, tables }
+        Self {
+            version: Version,
+            attachment: attachment.into(),
+            netns,
+            made_at: 0,
+            pending: false,
+            sets,
+            tables,
+        }
     }
 
     /// The owner that its rules carry.
@@ -202,6 +213,7 @@ impl Record {
             attachment: self.attachment.clone(),
             netns: self.netns,
             made_at: self.made_at,
+            pending: true,
             sets: self.sets.clone(),
             tables: self.tables.iter().map(RecordedTable::without_rules).collect(),
         };
@@ -374,6 +386,7 @@ mod tests {
             },
             netns: RecordedNetns { device: 4, inode: 4_026_531_840, cookie: u64::MAX },
             made_at: 3,
+            pending: true,
             sets: vec![RecordedSet {
                 name: "web".into(),
                 kind: "hash:ip".into(),
