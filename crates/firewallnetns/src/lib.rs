@@ -45,6 +45,11 @@ pub struct Streams<'a> {
     pub stderr: &'a mut dyn Write,
 }
 
+/// The command line for people, as data: manuals and completions are made from it.
+pub fn command_line() -> clap::Command {
+    cli::command_line()
+}
+
 /// Runs the program with this environment and these arguments, the program's own name first. Gives the exit code.
 pub fn run(
     environment: impl Iterator<Item = (OsString, OsString)>,

@@ -209,7 +209,7 @@ fn read_presets() -> BTreeMap<String, String> {
     entries(&repository().join("fw")).iter().map(|path| (file_name(path), read(path))).collect()
 }
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

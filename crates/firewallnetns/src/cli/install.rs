@@ -25,6 +25,11 @@ const FILE: u32 = 0o644;
 /// In the folder of the .fw files: the presets as they were put there, to tell which were changed since.
 const PRISTINE: &str = ".presets";
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  firewallnetns install
+  firewallnetns install --bin-dir /host/opt/cni/bin --data-dir /host/etc/cni/firewallnetns --wait";
+
 /// Where to.
 #[derive(Debug, Args)]
 pub(super) struct InstallArgs {

@@ -54,28 +54,30 @@ enum Command {
     /// Makes a host's and a container's network namespace, attaches the container by macvtap and firewallnetns, shows
     /// the result and the rules, sends packets that are accepted, reset and dropped, detaches it, and removes
     /// everything. Touches nothing of this machine. Exit code 0 if every packet fared as expected. Needs root.
+    #[command(after_help = demo::EXAMPLES)]
     Demo,
     /// Put this program, the plugins beside it and the presets into a node's folders
     ///
     /// Each file is replaced by a rename, so that nobody starts a half-written plugin, also while containers start and
     /// stop. A preset that was changed on the node is kept. What is there and equal is left alone.
+    #[command(after_help = install::EXAMPLES)]
     Install(InstallArgs),
     /// Attach a namespace to a network: ADD by all its plugins
-    #[command(after_help = network::VARIABLES)]
+    #[command(after_help = network::ADD_HELP)]
     Add(AttachmentArgs),
     /// Detach a namespace from a network: DEL by all its plugins
     ///
     /// What is gone already is success.
-    #[command(after_help = network::VARIABLES)]
+    #[command(after_help = network::DEL_HELP)]
     Del(AttachmentArgs),
     /// Compare an attachment with what its ADD made: CHECK by all its plugins
-    #[command(after_help = network::VARIABLES)]
+    #[command(after_help = network::CHECK_HELP)]
     Check(AttachmentArgs),
     /// Remove what belongs to no valid attachment of a network: GC by all its plugins
-    #[command(after_help = network::VARIABLES)]
+    #[command(after_help = network::GC_HELP)]
     Gc(GcArgs),
     /// Tell whether a network could be attached to: STATUS by all its plugins
-    #[command(after_help = network::VARIABLES)]
+    #[command(after_help = network::STATUS_HELP)]
     Status(StatusArgs),
     /// Show what an ADD would put in force: as iptables-restore and ipset take it, as JSON, or against a namespace
     ///
@@ -95,7 +97,7 @@ enum Command {
     /// Reads the container's state on standard input, as a hook gets it. At createRuntime the container is attached;
     /// a failure then fails the container. At poststop it is detached. CNI_CONTAINERID is not used: the container has
     /// an ID.
-    #[command(after_help = network::VARIABLES)]
+    #[command(after_help = network::HOOK_HELP)]
     OciHook(OciHookArgs),
     /// Show what is in force in a namespace: rules with counters and where each was written, policies, sets
     #[command(after_help = show::EXAMPLES)]
@@ -111,6 +113,11 @@ enum Command {
     /// Puts each policy in force in a scratch namespace, as an ADD does, and sends real packets: the kernel decides.
     #[command(after_help = trial::test::EXAMPLES)]
     Test(trial::test::TestArgs),
+}
+
+/// All commands with their options.
+pub(crate) fn command_line() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs one command; gives the exit code.
@@ -189,7 +196,18 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in command_line().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.split_once("Examples:\n").map(|(_, rest)| rest).unwrap_or_default();
+            let first = examples.lines().next().unwrap_or_default();
+            assert!(first.contains(&format!("firewallnetns {name}")), "{name}: {help}");
+        }
     }
 
     #[test]

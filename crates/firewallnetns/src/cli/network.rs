@@ -24,7 +24,13 @@ use super::sha512::sha512_hex;
 /// Where networks are looked for by default.
 const DEFAULT_CONF_DIR: &str = "/etc/cni/net.d";
 
-pub(super) const VARIABLES: &str = "\
+/// What is said below the options: examples, and the variables that all these commands know.
+macro_rules! help {
+    ($($example:literal),+) => {
+        concat!(
+            "Examples:\n",
+            $("  ", $example, "\n",)+
+            "
 Variables, as for cnitool:
   CNI_PATH         folders of the plugins, separated by `:`; required
   NETCONFPATH      folder of the network configurations [default: /etc/cni/net.d]
@@ -32,7 +38,23 @@ Variables, as for cnitool:
   CNI_CONTAINERID  [default: cnitool- and 20 digits of the SHA-512 of the namespace's path]
   CNI_ARGS         `NAME=VALUE;NAME=VALUE`
   CAP_ARGS         JSON object with values for the capabilities of plugins: '{\"portMappings\": [...]}'
-  CNI_CACHE_DIR    where results of ADD are kept [default: /var/lib/cni]";
+  CNI_CACHE_DIR    where results of ADD are kept [default: /var/lib/cni]"
+        )
+    };
+}
+
+pub(super) const ADD_HELP: &str = help!(
+    "CNI_PATH=/opt/cni/bin firewallnetns add web /run/netns/web",
+    "CNI_PATH=/opt/cni/bin firewallnetns add web /proc/4711/ns/net --ifname net1"
+);
+pub(super) const DEL_HELP: &str = help!("CNI_PATH=/opt/cni/bin firewallnetns del web /run/netns/web");
+pub(super) const CHECK_HELP: &str = help!("CNI_PATH=/opt/cni/bin firewallnetns check web /run/netns/web");
+pub(super) const GC_HELP: &str = help!(
+    "CNI_PATH=/opt/cni/bin firewallnetns gc web --keep 8b1f0c/eth0 --keep 77aa01/eth0",
+    "CNI_PATH=/opt/cni/bin firewallnetns gc web --all"
+);
+pub(super) const STATUS_HELP: &str = help!("CNI_PATH=/opt/cni/bin firewallnetns status web");
+pub(super) const HOOK_HELP: &str = help!("CNI_PATH=/opt/cni/bin firewallnetns oci-hook web < state.json");
 
 #[derive(Debug, Args)]
 pub(super) struct AttachmentArgs {

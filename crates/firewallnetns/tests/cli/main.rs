@@ -5,6 +5,7 @@ mod demo;
 mod docs;
 mod install;
 mod lint;
+mod manual;
 mod plan;
 mod schema;
 mod seed;

@@ -37,6 +37,11 @@ use report::Report;
 use stage::{LAN, LAN_ADDRESS, LAN_PREFIX, MASTER, Stage};
 use workspace::{CLOSED_NETWORK, EXAMPLE_NETWORK, Ipam, Workspace};
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  firewallnetns demo
+  TMPDIR=/run CNI_PATH=/opt/cni/bin:/usr/lib/cni firewallnetns demo";
+
 /// The example needs nothing but the native engine, and so asks for it.
 const ENGINE: &str = "native";
 /// The set of the example.
