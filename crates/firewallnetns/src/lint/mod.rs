@@ -15,6 +15,7 @@ use fwn_kernel::encode::plan::check_plan;
 use fwn_plan::config::{Allowed, Engine, Section, parse_fw};
 use fwn_plan::decide::{Facts, decide};
 use fwn_plan::expand::Variables;
+use fwn_plan::ipsetd::IpsetdSpec;
 use fwn_plan::lint::{Extent, Finding, LeftOut, Level, Lint, Mesos, Subject, is_silenced, lint};
 use fwn_plan::netfilter::Families;
 use fwn_plan::origin::{Origin, Source};
@@ -171,6 +172,7 @@ fn look_at_network(part: &Part, options: &LintOptions, sample: Sample) -> Looked
     look.taken_out.findings.extend(rules_only);
     look.read_files();
     look.take(conf.section.clone());
+    look.read_ipsetd();
     let mesos = mesos(source, &settings, options);
     // the brace with which our part begins
     let start = source.text.find('{').unwrap_or_default();
@@ -204,6 +206,7 @@ struct Look<'a> {
     data_dir: LazyDataDir<'a>,
     sections: Vec<SectionInput>,
     allowed: Vec<Allowed>,
+    ipsetd: Option<IpsetdSpec>,
     taken_out: TakenOut,
     problems: Problems,
 }
@@ -217,6 +220,7 @@ impl<'a> Look<'a> {
             data_dir: LazyDataDir::new(settings),
             sections: Vec::new(),
             allowed: Vec::new(),
+            ipsetd: None,
             taken_out: TakenOut::default(),
             problems: Problems::default(),
         }
@@ -247,6 +251,16 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Reads the key of ipsetd; without its variables it is nothing that rules depend on.
+    fn read_ipsetd(&mut self) {
+        let Some(conf) = &self.settings.conf.ipsetd else { return };
+        let mut taken_out = TakenOut::default();
+        if taken_out.keep(conf.texts(), &self.variables) {
+            self.ipsetd = self.problems.collect(IpsetdSpec::build(conf, &self.variables));
+        }
+        self.taken_out.findings.append(&mut taken_out.findings);
+    }
+
     fn take(&mut self, mut section: Section) {
         self.taken_out.of(&mut section, &self.variables);
         self.allowed.append(&mut section.allowed);
@@ -255,15 +269,17 @@ impl<'a> Look<'a> {
     }
 
     fn finish(self, extent: Extent, whole: &Origin, mesos: Mesos) -> Looked {
-        let Self { settings, sample, variables, sections, allowed, taken_out, mut problems, .. } = self;
+        let Self { settings, sample, variables, sections, allowed, ipsetd, taken_out, mut problems, .. } =
+            self;
         let databases = HostDatabases::new(ETC);
         let repetitions = sample.repetitions();
         let build = match extent {
             Extent::Whole => RuleSet::build_partly,
             Extent::Part => RuleSet::build_part,
         };
-        let (ruleset, more) = build(&sections, &variables, &repetitions, &databases);
+        let (mut ruleset, more) = build(&sections, &variables, &repetitions, &databases);
         problems.extend(more);
+        ruleset.ipsetd = ipsetd;
         let TakenOut { rules: left_out, mut findings, .. } = taken_out;
         if extent == Extent::Part {
             findings.clear();

@@ -10,6 +10,7 @@ use super::ports::Ports;
 use super::seen::{End, Half, Seen, Slot};
 use super::unused::names_of;
 use super::{Finding, Lint, Mesos, Subject};
+use crate::ipsetd::IpsetdSpec;
 use crate::netfilter::{Families, Family, Hook, Policy, Table};
 use crate::origin::Origin;
 use crate::problem::Problem;
@@ -315,14 +316,19 @@ fn without_executor(subject: &Subject<'_>, filters: &[&Half<'_>]) -> Option<Find
 pub(super) fn open_ipsetd(subject: &Subject<'_>, halves: &[Half<'_>]) -> Vec<Finding> {
     /// Who lists more ports than these does not mean ipsetd's in particular.
     const FEW: u32 = 16;
+    let node = subject.ruleset.ipsetd.as_ref();
+    if node.is_some_and(is_guarded) {
+        return Vec::new();
+    }
+    let port = node.map_or(subject.ipsetd_port, |spec| spec.port);
     let mut findings: Vec<Finding> = Vec::new();
     for half in halves.iter().filter(|half| half.table == Table::Filter) {
         for way in Let::through(half, Hook::Input.chain(), subject.names).ways {
             let named = way.classes.iter().any(|class| {
-                class.destinations.contains(subject.ipsetd_port) && class.destinations.count() <= FEW
+                class.destinations.contains(port) && (node.is_some() || class.destinations.count() <= FEW)
             });
             let packets = Class {
-                destinations: Ports::of(&[Range::single(subject.ipsetd_port)]),
+                destinations: Ports::of(&[Range::single(port)]),
                 states: NEW,
                 ..Class::of_protocol(TCP)
             };
@@ -333,7 +339,7 @@ pub(super) fn open_ipsetd(subject: &Subject<'_>, halves: &[Half<'_>]) -> Vec<Fin
             if !(named && anybody && way.may_take(&packets)) {
                 continue;
             }
-            let message = format!("anybody may send commands to ipsetd (port {})", subject.ipsetd_port);
+            let message = format!("anybody may send commands to ipsetd (port {port})");
             let problem = Problem::new(way.rule.op.origin.clone(), message)
                 .hint("name who may: `-s ADDRESS`, as the preset `ipsetd-admin` does");
             let finding = Finding::new(Lint::OpenIpsetdPort, problem);
@@ -344,6 +350,12 @@ pub(super) fn open_ipsetd(subject: &Subject<'_>, halves: &[Half<'_>]) -> Vec<Fin
         }
     }
     findings
+}
+
+/// Whether ipsetd itself looks at who comes, or is told not to.
+fn is_guarded(spec: &IpsetdSpec) -> bool {
+    let by_certificate = spec.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    !spec.allow_from.is_empty() || spec.token_file.is_some() || by_certificate || spec.allow_any
 }
 
 /// Whether the rule asks for no source in particular.

@@ -79,12 +79,22 @@ pub(super) fn unknown_sets(subject: &Subject<'_>) -> Vec<Finding> {
             say(member, set.origin().clone());
         }
     }
+    for (name, origin) in ruleset.ipsetd.iter().filter_map(|spec| spec.sets.as_ref()).flatten() {
+        if ruleset.set(name).is_none() {
+            say(name, origin.clone());
+        }
+    }
     findings
 }
 
 /// A configuration that does nothing at all.
 pub(super) fn whole(subject: &Subject<'_>) -> Vec<Finding> {
-    if *subject.plan != Plan::default() || !subject.left_out.is_empty() || subject.has_repeated_rules() {
+    let ipsetd = subject.ruleset.ipsetd.is_some();
+    if *subject.plan != Plan::default()
+        || ipsetd
+        || !subject.left_out.is_empty()
+        || subject.has_repeated_rules()
+    {
         return Vec::new();
     }
     let problem = Problem::new(subject.whole.clone(), "nothing is configured: the container stays open")
