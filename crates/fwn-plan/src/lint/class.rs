@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::cover::{BASE_STATES, are_apart, contains, interface_contains, interfaces_are_apart, ports_of};
+use super::cover::{BASE_STATES, are_apart, contains, interface_contains, interfaces_are_apart};
 use super::ports::Ports;
 use super::seen::{End, Half, Seen, Slot};
 use crate::netfilter::Family;
@@ -76,7 +76,7 @@ impl Class {
         let known = |side: &Option<Negatable<Network>>| {
             side.clone().filter(|network| !names.contains(&network.value.address))
         };
-        let (sources, destinations) = ports_of(seen);
+        let (sources, destinations) = seen.ports.clone();
         let mut class = Self {
             protocol: rule.protocol.clone(),
             source: known(&rule.source),

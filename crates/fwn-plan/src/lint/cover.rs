@@ -180,8 +180,8 @@ fn looks_into_transport(seen: &Seen<'_>) -> bool {
     })
 }
 
-/// The ports that a rule leaves: of the source, of the destination.
-pub(super) fn ports_of(seen: &Seen<'_>) -> (Ports, Ports) {
+/// The ports that matches leave: of the source, of the destination.
+pub(super) fn ports_of(matches: &[TypedMatch]) -> (Ports, Ports) {
     let (mut sources, mut destinations) = (Ports::all(), Ports::all());
     let mut narrow = |source: Option<&Negatable<Range<u16>>>, destination: Option<&Negatable<Range<u16>>>| {
         for (ports, option) in [(&mut sources, source), (&mut destinations, destination)] {
@@ -190,14 +190,14 @@ pub(super) fn ports_of(seen: &Seen<'_>) -> (Ports, Ports) {
             }
         }
     };
-    for it in &seen.matches {
+    for it in matches {
         match it {
             TypedMatch::Tcp(tcp) => narrow(tcp.source.as_ref(), tcp.destination.as_ref()),
             TypedMatch::Udp(udp) => narrow(udp.source.as_ref(), udp.destination.as_ref()),
             _ => {}
         }
     }
-    for it in &seen.matches {
+    for it in matches {
         let TypedMatch::Multiport(Multiport { side, negated, ports }) = it else { continue };
         let listed = Ports::of(ports);
         let listed = if *negated { listed.complement() } else { listed };
@@ -220,11 +220,11 @@ fn ports_implied(
     destination: Option<&Negatable<Range<u16>>>,
     b: &Seen<'_>,
 ) -> bool {
-    let (sources, destinations) = ports_of(b);
+    let (sources, destinations) = &b.ports;
     let within = |ports: &Ports, option: Option<&Negatable<Range<u16>>>| {
         option.is_none_or(|option| ports.within(&Ports::of_range(option.value, option.negated)))
     };
-    within(&sources, source) && within(&destinations, destination)
+    within(sources, source) && within(destinations, destination)
 }
 
 fn tcp_implied(tcp: &Tcp, b: &Seen<'_>) -> bool {
@@ -264,7 +264,7 @@ fn multiport_implied(it: &Multiport, b: &Seen<'_>) -> bool {
     if b.matches.iter().any(|other| matches!(other, TypedMatch::Multiport(other) if other == it)) {
         return true;
     }
-    let (sources, destinations) = ports_of(b);
+    let (sources, destinations) = &b.ports;
     let listed = Ports::of(&it.ports);
     match (it.side, it.negated) {
         (PortSide::Source, false) => sources.within(&listed),

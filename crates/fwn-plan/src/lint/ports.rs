@@ -71,6 +71,14 @@ impl Ports {
         self.0.iter().any(|range| (range.first..=range.last).contains(&port))
     }
 
+    /// The only one, if there is one only.
+    pub(super) fn single(&self) -> Option<u16> {
+        match self.0.as_slice() {
+            [range] if range.first == range.last => Some(range.first),
+            _ => None,
+        }
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> u32 {
         self.0.iter().map(|range| u32::from(range.last) - u32::from(range.first) + 1).sum()

@@ -1,6 +1,6 @@
 //! Rules that never see a packet because an earlier one takes all of theirs, and rules that stand there twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,8 +11,7 @@ use super::{Finding, Lint};
 use crate::config::Placement;
 use crate::origin::Origin;
 use crate::problem::Problem;
-use crate::rule::Rule;
-use crate::rule::render::render_rule;
+use crate::rule::Network;
 
 /// User chains are followed this deep.
 const DEEPEST: usize = 16;
@@ -32,11 +31,14 @@ pub(super) fn find(halves: &[Half<'_>], names: &BTreeSet<IpAddr>) -> Vec<Finding
     let mut verdicts: BTreeMap<Place<'_>, Verdict<'_>> = BTreeMap::new();
     for half in halves {
         for (_, chain) in half.chains() {
+            let mut takers = Takers::default();
+            let mut words: HashMap<&str, Vec<&Seen<'_>>> = HashMap::new();
             for (at, slot) in chain.iter().enumerate() {
                 let Slot::Seen(seen) = slot else { continue };
-                let before = &chain[..at];
-                let taken_by = taker(half, chain, at, seen, names);
-                let same_as = twin(before, seen);
+                let taken_by = takers.of(chain, at, names);
+                let same_as = twin(words.get(seen.words.as_str()).into_iter().flatten().copied(), seen);
+                takers.add(half, at, seen);
+                words.entry(&seen.words).or_default().push(seen);
                 verdicts
                     .entry(place(&seen.op.origin))
                     .and_modify(|verdict| {
@@ -78,56 +80,82 @@ fn shown(origin: &Origin) -> String {
     format!("{}:{line}:{column}: `{}{more}`", origin.source.name, &words[..cut])
 }
 
-/// The first earlier rule that takes all packets of `seen`, if that is worth a word: files stand alone, so what two
-/// of them decide in the same way is none.
-fn taker<'a>(
-    half: &Half<'a>,
-    chain: &[Slot<'a>],
-    place: usize,
-    seen: &Seen<'a>,
-    names: &BTreeSet<IpAddr>,
-) -> Option<&'a Origin> {
-    if !is_in_place(seen) {
-        return None;
-    }
-    for (at, slot) in chain.iter().take(place).enumerate() {
-        let Slot::Seen(earlier) = slot else { continue };
-        if !is_in_place(earlier) || (earlier.repeated && !seen.repeated) || !ends_here(half, earlier) {
-            continue;
+/// Earlier rules that may take all packets of a later one, by what that must have in common with them: a chain may
+/// have thousands of rules, each for an address or port of its own.
+#[derive(Default)]
+struct Takers {
+    by_source: HashMap<IpAddr, Vec<usize>>,
+    by_port: HashMap<u16, Vec<usize>>,
+    others: Vec<usize>,
+}
+
+impl Takers {
+    fn add(&mut self, half: &Half<'_>, at: usize, seen: &Seen<'_>) {
+        if !is_in_place(seen) || !ends_here(half, seen) {
+            return;
         }
-        let Some(cover) = covers(earlier, seen, names) else { continue };
-        if cover == Cover::UnlessChanged && !is_unchanged(chain, at + 1..place) {
-            continue;
-        }
-        let elsewhere = !same_file(&earlier.op.origin, &seen.op.origin);
-        if !(elsewhere && target(&earlier.op.rule) == target(&seen.op.rule)) {
-            return Some(&earlier.op.origin);
+        match (single_source(seen), seen.ports.1.single()) {
+            (Some(source), _) => self.by_source.entry(source).or_default().push(at),
+            (None, Some(port)) => self.by_port.entry(port).or_default().push(at),
+            (None, None) => self.others.push(at),
         }
     }
-    None
+
+    /// The first earlier rule that takes all packets of the one at `place`, if that is worth a word: files stand
+    /// alone, so what two of them decide in the same way is none.
+    fn of<'a>(&self, chain: &[Slot<'a>], place: usize, names: &BTreeSet<IpAddr>) -> Option<&'a Origin> {
+        let Some(Slot::Seen(seen)) = chain.get(place) else { return None };
+        if !is_in_place(seen) {
+            return None;
+        }
+        let same_source = single_source(seen).and_then(|source| self.by_source.get(&source));
+        let same_port = seen.ports.1.single().and_then(|port| self.by_port.get(&port));
+        let lists = [same_source, same_port, Some(&self.others)];
+        let first = |list: &Vec<usize>| list.iter().copied().find(|at| takes(chain, *at, place, names));
+        let at = lists.into_iter().flatten().filter_map(first).min()?;
+        match chain.get(at) {
+            Some(Slot::Seen(earlier)) => Some(&earlier.op.origin),
+            _ => None,
+        }
+    }
+}
+
+/// The one address from which its packets come.
+fn single_source(seen: &Seen<'_>) -> Option<IpAddr> {
+    let source = seen.op.rule.source.as_ref().filter(|source| !source.negated)?;
+    (source.value == Network::host(source.value.address)).then_some(source.value.address)
+}
+
+/// Whether the rule at `earlier` takes all packets of the one at `later`, and that is worth a word.
+fn takes(chain: &[Slot<'_>], earlier: usize, later: usize, names: &BTreeSet<IpAddr>) -> bool {
+    let (Some(Slot::Seen(one)), Some(Slot::Seen(two))) = (chain.get(earlier), chain.get(later)) else {
+        return false;
+    };
+    // of `forEach` there may be none
+    if one.repeated && !two.repeated {
+        return false;
+    }
+    let worth = same_file(&one.op.origin, &two.op.origin) || one.target != two.target;
+    match covers(one, two, names).filter(|_| worth) {
+        None => false,
+        Some(Cover::Always) => true,
+        Some(Cover::UnlessChanged) => is_unchanged(chain, earlier + 1..later),
+    }
 }
 
 /// An earlier rule of the same file with the same words, if two of them do no more than one.
-fn twin<'a>(before: &[Slot<'a>], seen: &Seen<'a>) -> Option<&'a Origin> {
+fn twin<'a, 'b>(mut same_words: impl Iterator<Item = &'b Seen<'a>>, seen: &Seen<'a>) -> Option<&'a Origin>
+where
+    'a: 'b,
+{
     if !all_stateless(seen) {
         return None;
     }
-    let words = render_rule(&seen.op.rule);
-    let same = |earlier: &&Slot<'a>| match earlier {
-        Slot::Seen(earlier) => {
-            let (one, two) = (&earlier.op.origin, &seen.op.origin);
-            same_file(one, two)
-                && place(one) != place(two)
-                && earlier.repeated == seen.repeated
-                && earlier.matches == seen.matches
-                && render_rule(&earlier.op.rule) == words
-        }
-        Slot::LeftOut => false,
+    let same = |earlier: &&Seen<'a>| {
+        let (one, two) = (&earlier.op.origin, &seen.op.origin);
+        same_file(one, two) && place(one) != place(two) && earlier.repeated == seen.repeated
     };
-    match before.iter().find(same) {
-        Some(Slot::Seen(earlier)) => Some(&earlier.op.origin),
-        _ => None,
-    }
+    same_words.find(same).map(|earlier| &earlier.op.origin)
 }
 
 fn same_file(one: &Origin, two: &Origin) -> bool {
@@ -187,9 +215,4 @@ fn always_decides(half: &Half<'_>, chain: &str, depth: usize) -> bool {
         }
     }
     false
-}
-
-/// What a rule decides, in words.
-fn target(rule: &Rule) -> String {
-    render_rule(&Rule { target: rule.target.clone(), ..Rule::default() })
 }

@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cover::ports_of;
+use super::ports::Ports;
 use crate::config::Placement;
 use crate::netfilter::{Family, Table};
 use crate::origin::Origin;
 use crate::plan::{PolicyOp, RuleOp, TablePlan};
 use crate::rule::databases::Databases;
+use crate::rule::render::render_rule;
 use crate::rule::typed::{Context, TypedMatch, parse_match};
 use crate::rule::{Rule, Target, Verdict};
 
@@ -38,6 +41,12 @@ pub(super) struct Seen<'a> {
     pub(super) opaque: bool,
     /// What happens to a packet that it matches.
     pub(super) end: End<'a>,
+    /// The ports that are left: of the source, of the destination.
+    pub(super) ports: (Ports, Ports),
+    /// All of it, as iptables prints it.
+    pub(super) words: String,
+    /// What it decides, as iptables prints it.
+    pub(super) target: String,
     /// It comes from `forEach`: there may be none of it.
     pub(super) repeated: bool,
 }
@@ -164,11 +173,15 @@ impl<'a> Seen<'a> {
         let context = Context { family, protocol: op.rule.protocol.as_ref(), databases };
         let parsed: Vec<_> = op.rule.matches.iter().map(|module| parse_match(module, &context)).collect();
         let opaque = parsed.iter().any(Result::is_err);
+        let matches: Vec<TypedMatch> = parsed.into_iter().flatten().collect();
         Self {
             op,
-            matches: parsed.into_iter().flatten().collect(),
             opaque,
             end: End::of(&op.rule),
+            ports: ports_of(&matches),
+            words: render_rule(&op.rule),
+            target: render_rule(&Rule { target: op.rule.target.clone(), ..Rule::default() }),
+            matches,
             repeated: repeated.contains(&place(&op.origin)),
         }
     }
