@@ -8,7 +8,7 @@ use fwn_plan::decide::{Facts, decide};
 use fwn_plan::expand::Variables;
 use fwn_plan::lint::{Extent, Lint, Mesos, Subject, lint};
 use fwn_plan::netfilter::Families;
-use fwn_plan::origin::{Origin, Source, Step};
+use fwn_plan::origin::{Origin, Path, Source};
 use fwn_plan::rule::databases::NoDatabases;
 use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput};
 use proptest::prelude::*;
@@ -316,16 +316,17 @@ fn claimed(rules: &[Rule]) -> BTreeSet<usize> {
         plan: &plan,
         left_out: &[],
         names: &BTreeSet::new(),
-        whole: Origin { source, path: Vec::new(), range: 0..0, span: None },
+        whole: Origin { source, path: Path::default(), range: 0..0, span: None },
         mesos: Mesos::No,
         ipsetd_port: 9999,
         databases: &NoDatabases,
     });
     let claims = findings.into_iter().filter(|finding| finding.lint == Lint::UnreachableRule);
     claims
-        .map(|finding| match finding.problem.origin.path.as_slice() {
-            [_, Step::Index(at), ..] => *at,
-            other => panic!("{other:?}"),
+        .map(|finding| {
+            let pointer = finding.problem.origin.pointer().to_string();
+            let index = pointer.strip_prefix("rules[").and_then(|rest| rest.split(']').next());
+            index.and_then(|index| index.parse().ok()).unwrap_or_else(|| panic!("{pointer}"))
         })
         .collect()
 }
