@@ -28,6 +28,9 @@ _firewallnetns() {
             firewallnetns,demo)
                 cmd="firewallnetns__subcmd__demo"
                 ;;
+            firewallnetns,explain)
+                cmd="firewallnetns__subcmd__explain"
+                ;;
             firewallnetns,gc)
                 cmd="firewallnetns__subcmd__gc"
                 ;;
@@ -52,6 +55,9 @@ _firewallnetns() {
             firewallnetns,status)
                 cmd="firewallnetns__subcmd__status"
                 ;;
+            firewallnetns,test)
+                cmd="firewallnetns__subcmd__test"
+                ;;
             *)
                 ;;
         esac
@@ -59,7 +65,7 @@ _firewallnetns() {
 
     case "${cmd}" in
         firewallnetns)
-            opts="-h -V --help --version demo install add del check gc status plan lint schema oci-hook show"
+            opts="-h -V --help --version demo install add del check gc status plan lint schema oci-hook show explain test"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -157,6 +163,28 @@ _firewallnetns() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        firewallnetns__subcmd__explain)
+            opts="-h --container --all --json --state-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --container)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -363,6 +391,36 @@ _firewallnetns() {
             case "${prev}" in
                 --cache-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        firewallnetns__subcmd__test)
+            opts="-h --env --data-dir --state-dir --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "text tap junit" -- "${cur}"))
                     return 0
                     ;;
                 *)

@@ -38,6 +38,8 @@ complete -c firewallnetns -n "__fish_firewallnetns_needs_command" -f -a "lint" -
 complete -c firewallnetns -n "__fish_firewallnetns_needs_command" -f -a "schema" -d 'Print the JSON Schema of a configuration, for editors'
 complete -c firewallnetns -n "__fish_firewallnetns_needs_command" -f -a "oci-hook" -d 'Attach or detach a container whose runtime calls OCI hooks'
 complete -c firewallnetns -n "__fish_firewallnetns_needs_command" -f -a "show" -d 'Show what is in force in a namespace: rules with counters and where each was written, policies, sets'
+complete -c firewallnetns -n "__fish_firewallnetns_needs_command" -f -a "explain" -d 'Tell what becomes of a packet in a namespace: the verdict, the rule that decides, and those before it'
+complete -c firewallnetns -n "__fish_firewallnetns_needs_command" -f -a "test" -d 'Send the packets that policies carry through them, and compare with what is expected'
 complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand install" -l bin-dir -d 'Folder of the CNI plugins' -r -F
 complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand install" -l data-dir -d 'Folder of the .fw files' -r -F
@@ -89,3 +91,15 @@ complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand show" -l sta
 complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand show" -l watch -d 'Show again and again, and mark what moves; ends with Ctrl-C, or with the namespace'
 complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand show" -l json -d 'Print JSON; with --watch one line a look'
 complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand show" -s h -l help -d 'Print help'
+complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand explain" -l container -d 'In place of NETNS: the namespace of this container, as its ADD recorded it' -r
+complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand explain" -l state-dir -d 'Folder of what is in force' -r -F
+complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand explain" -l all -d 'Show all rules that were looked at, however many'
+complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand explain" -l json -d 'Print JSON'
+complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand test" -l env -d 'A variable, as ADD finds it in its environment; CNI_IFNAME is eth0 unless it is given' -r
+complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand test" -l data-dir -d 'Folder of .fw files and set files, in place of `dataDir` [default for .fw files: that of the first file]' -r -F
+complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand test" -l state-dir -d 'Folder of what is in force, in place of `stateDir`' -r -F
+complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand test" -l format -d 'How to print the results' -r -f -a "text\t'For people'
+tap\t'Test Anything Protocol'
+junit\t'JUnit\'s XML'"
+complete -c firewallnetns -n "__fish_firewallnetns_using_subcommand test" -s h -l help -d 'Print help (see more with \'--help\')'
