@@ -179,7 +179,7 @@ fn unknown_keys_name_the_nearest() {
         r#"{ "sausages": [] }"#,
         &[
             "a.fw:1:3: sausages: unknown key `sausages`; hint: the keys here are `ipsets`, `chains`, `policies`, \
-           `rules`, `description` and `lint`",
+           `rules`, `tests`, `description` and `lint`",
         ],
     );
     fw_errors(
