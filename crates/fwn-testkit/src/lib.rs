@@ -5,6 +5,7 @@
 //! Nothing here skips: what cannot be had panics.
 
 pub mod cases;
+pub mod log;
 pub mod manual;
 pub mod plugin;
 pub mod probe;

@@ -1,11 +1,11 @@
 //! A daemon that runs in the container's namespace of a sandbox, and peers that talk to it. It is gone with the value.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use fwn_testkit::log::Log;
 use fwn_testkit::plugin::program;
 use fwn_testkit::{Netns, Sandbox};
 
@@ -15,8 +15,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A running daemon.
 pub(crate) struct Daemon {
     pub(crate) child: Child,
-    log: Receiver<String>,
-    seen: Vec<String>,
+    log: Log,
 }
 
 /// `ipsetd ARGUMENTS` in `netns` with nothing in its environment but `PATH`, `IPSET=1` and these.
@@ -59,24 +58,14 @@ impl Daemon {
             .stderr(Stdio::piped())
             .spawn()
             .expect("nsenter (package util-linux) runs");
-        let log = lines(child.stderr.take().expect("piped"));
-        Self { child, log, seen: Vec::new() }
+        let log = Log::of(child.stderr.take().expect("piped"));
+        Self { child, log }
     }
 
     /// Waits for a log line with this text in it, among those that were not waited for yet.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let Ok(line) = self.log.recv_timeout(left) else {
-                panic!("no log line with `{text}` after {:#?}", self.seen)
-            };
-            self.seen.push(line.clone());
-            if line.contains(text) {
-                return line;
-            }
-        }
+        self.log.wait_for(text)
     }
 
     /// Ends it by SIGTERM; gives its exit code and every log line.
@@ -84,9 +73,7 @@ impl Daemon {
         let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
         let code = self.child.wait().expect("it ends").code();
-        let mut seen = std::mem::take(&mut self.seen);
-        seen.extend(self.log.iter());
-        (code, seen)
+        (code, self.log.to_end().to_vec())
     }
 }
 
@@ -95,18 +82,6 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn lines(stderr: ChildStderr) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
 }
 
 /// Where the daemon listens, seen from the other side.

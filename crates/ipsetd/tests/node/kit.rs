@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use fwn_testkit::log::Log;
 use fwn_testkit::plugin::{PluginCall, program};
 use fwn_testkit::{Netns, Sandbox};
 use nix::sys::signal::{Signal, kill};
@@ -172,8 +172,7 @@ impl Drop for World {
 /// A running `ipsetd node`.
 pub(crate) struct Daemon {
     pub(crate) child: Child,
-    log: Receiver<String>,
-    seen: Vec<String>,
+    log: Log,
 }
 
 impl Daemon {
@@ -203,38 +202,19 @@ impl Daemon {
     pub(crate) fn spawn(mut command: Command) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("nsenter (package util-linux) runs");
-        let stderr = child.stderr.take().expect("piped");
-        let (sender, log) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        Self { child, log, seen: Vec::new() }
+        let log = Log::of(child.stderr.take().expect("piped"));
+        Self { child, log }
     }
 
     /// Waits for a log line with this text in it, among those that were not waited for yet.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let Ok(line) = self.log.recv_timeout(left) else {
-                panic!("no log line with `{text}` after {:#?}", self.seen)
-            };
-            self.seen.push(line.clone());
-            if line.contains(text) {
-                return line;
-            }
-        }
+        self.log.wait_for(text)
     }
 
     /// Every line that was logged so far.
     pub(crate) fn log(&mut self) -> &[String] {
-        self.seen.extend(self.log.try_iter());
-        &self.seen
+        self.log.so_far()
     }
 
     /// Kills it, as nothing could be prepared for.
