@@ -84,8 +84,8 @@ fn take_out(
         let record = Record::empty(&call.attachment, netns);
         call.states.write(&StateRef { record: &record, ..state.into() }).map_err(Failure::State)?;
     }
-    // delegates may take their time, and may be of our kind
-    drop(lock);
+    // delegates may take their time, and may be of our kind; without any the next call waits until all is done
+    let _lock = Some(lock).filter(|_| matches!(state, Some(State { delegated: None, .. })));
     let errors = [taken.err().map(CniError::from), call.undelegate(state.as_ref()).err()];
     match CniError::join(errors.into_iter().flatten().collect()) {
         Some(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Killed before any step, or refused by the kernel at any step: what is half done never stays.
+//! Killed before any step, held up, or refused by the kernel at any step: what is half done never stays.
 //!
 //! `strace` stands between plugin and kernel. It follows the main thread alone, which makes every change, so that the
 //! N-th system call is the same one in every run.
@@ -145,6 +145,26 @@ fn a_del_killed_at_any_step_can_be_repeated() {
         world.run("ADD", &conf);
         assert!(world.sandbox.container.dump().contains("add blocked 198.51.100.0/24"), "{number}");
     });
+}
+
+/// Another call for the namespace begins when a DEL is over, so it is not forgotten what that one puts in force.
+#[test]
+fn an_add_after_a_slow_del_is_not_forgotten() {
+    let world = World::new();
+    let conf = world.conf(&full());
+    world.run("ADD", &conf);
+    // the first is a file that a killed call could have left, the second the state
+    let slow = injected(&world, "unlink:delay_enter=2000000", 2, "DEL", &conf);
+    std::thread::scope(|scope| {
+        let del = scope.spawn(|| slow.run());
+        while world.sandbox.container.dump().contains("-A INPUT -i lo") {
+            std::thread::yield_now();
+        }
+        world.run("ADD", &conf);
+        let answer = del.join().expect("it ran");
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+    });
+    world.run("CHECK", &conf);
 }
 
 /// Whichever message the kernel does not take, and whichever file cannot be written: all or nothing.
