@@ -11,8 +11,9 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 use crate::sys;
 
-/// Most descriptors that are taken in one go; the kernel closes the rest.
-const MOST: usize = 4;
+/// Most descriptors that a message can bring (`SCM_MAX_FD`, `net/scm.h`): where there were room for fewer, those that
+/// have been put into this process would have no owner.
+const MOST: usize = 253;
 
 /// Receives bytes and the descriptors that come with them; does not wait.
 ///
@@ -51,4 +52,35 @@ pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
 /// `ESRCH`: there is none.
 pub fn of_process(pid: i32) -> Result<OwnedFd, Errno> {
     sys::pidfd_open(pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{IoSlice, Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use nix::sys::socket::{ControlMessage, sendmsg};
+
+    use super::*;
+
+    /// What is not used is closed: the other end of it notices.
+    #[test]
+    fn however_many_come_none_stays_open_unowned() {
+        for count in [1, 4, 5, 253] {
+            let (sender, peer) = UnixStream::pair().expect("a pair");
+            let (mut sent, mut other_end) = UnixStream::pair().expect("a pair");
+            sent.write_all(b"x").expect("sent");
+            let fds = vec![sent.as_raw_fd(); count];
+            let rights = [ControlMessage::ScmRights(&fds)];
+            sendmsg::<()>(sender.as_raw_fd(), &[IoSlice::new(b"line")], &rights, MsgFlags::empty(), None)
+                .expect("sent");
+            let (length, received) = receive(&peer, &mut [0; 16]).expect("received");
+            assert_eq!((length, received.len()), (4, count));
+            drop((sent, received, sender, peer));
+            other_end.set_nonblocking(true).expect("set");
+            let mut rest = Vec::new();
+            other_end.read_to_end(&mut rest).unwrap_or_else(|error| panic!("{count}: still open: {error}"));
+            assert_eq!(rest, b"x");
+        }
+    }
 }
