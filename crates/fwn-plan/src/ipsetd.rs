@@ -54,7 +54,10 @@ impl IpsetdSpec {
         let port = conf.port.as_ref().map(|text| port(text, variables));
         let port = port.and_then(|port| problems.collect(port)).unwrap_or(PORT);
         let mut allow_from = Vec::new();
-        for text in &conf.allow_from {
+        if let Some(list) = conf.allow_from.as_ref().filter(|list| list.elements.is_empty()) {
+            problems.push(nothing_allowed(&list.origin));
+        }
+        for text in conf.allow_from.iter().flat_map(|list| &list.elements) {
             allow_from.extend(problems.collect(networks(text, variables)).unwrap_or_default());
         }
         let sets = conf.sets.as_ref().map(|list| {

@@ -15,7 +15,7 @@ pub struct IpsetdConf {
     /// `port`; a number is kept as its digits.
     pub port: Option<Text>,
     /// `allowFrom`
-    pub allow_from: Vec<Text>,
+    pub allow_from: Option<List<Text>>,
     /// `allowAny`
     pub allow_any: bool,
     /// `sets`
@@ -41,7 +41,8 @@ impl IpsetdConf {
     pub fn texts(&self) -> impl Iterator<Item = &Text> {
         let files = [&self.token_file, &self.tls_cert, &self.tls_key, &self.tls_client_ca];
         let sets = self.sets.iter().flat_map(|list| &list.elements);
-        self.port.iter().chain(&self.allow_from).chain(sets).chain(files.into_iter().flatten())
+        let peers = self.allow_from.iter().flat_map(|list| &list.elements);
+        self.port.iter().chain(peers).chain(sets).chain(files.into_iter().flatten())
     }
 }
 
@@ -93,7 +94,7 @@ pub(super) fn read_ipsetd(reader: &mut Reader, value: Value<'_>) -> Option<Ipset
     let mut conf = IpsetdConf {
         origin,
         port: None,
-        allow_from: Vec::new(),
+        allow_from: None,
         allow_any: false,
         sets: None,
         verbs: None,
@@ -106,7 +107,7 @@ pub(super) fn read_ipsetd(reader: &mut Reader, value: Value<'_>) -> Option<Ipset
     };
     reader.object(value, IPSETD_KEYS, |reader, key, value| match key {
         "port" => conf.port = reader.text_or_number(value),
-        "allowFrom" => conf.allow_from = reader.list(value, Reader::text),
+        "allowFrom" => conf.allow_from = Some(read_list(reader, value, Reader::text)),
         "allowAny" => conf.allow_any = reader.flag(&value).unwrap_or_default(),
         "sets" => conf.sets = Some(read_list(reader, value, Reader::text)),
         "verbs" => conf.verbs = Some(read_list(reader, value, |reader, value| reader.word(value, &VERBS))),
