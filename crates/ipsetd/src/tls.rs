@@ -1,18 +1,20 @@
 //! TLS of a port: files to an acceptor, and what a handshake says about the peer's certificate. Who may connect is
 //! decided in [`crate::access`]; here it is only found out what was shown.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::{CertificateError, Error, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
@@ -40,6 +42,9 @@ pub enum TlsError {
     /// Others can read the key.
     #[error("key file `{0}` is not for its owner alone; hint: chmod 0400")]
     Mode(PathBuf),
+    /// Somebody else owns it, and can change it.
+    #[error("key file `{0}` belongs to another user")]
+    Owner(PathBuf),
     /// It holds nothing of the kind.
     #[error("`{path}` holds no {kind} in PEM form")]
     Pem {
@@ -72,9 +77,12 @@ impl Tls {
     /// [`TlsError`]
     pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         let provider = Arc::new(default_provider());
-        let (key_text, mode) = read(&files.key)?;
-        if mode & 0o077 != 0 {
+        let (key_text, metadata) = read(&files.key)?;
+        if metadata.mode() & 0o077 != 0 {
             return Err(TlsError::Mode(files.key.clone()));
+        }
+        if ![0, geteuid().as_raw()].contains(&metadata.uid()) {
+            return Err(TlsError::Owner(files.key.clone()));
         }
         let key = PrivateKeyDer::from_pem_slice(&key_text)
             .map_err(|_| TlsError::Pem { path: files.key.clone(), kind: "private key" })?;
@@ -96,8 +104,11 @@ impl Tls {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let config =
+        let mut config =
             builder.with_single_cert(certificates(&files.certificate)?, key).map_err(TlsError::Unfit)?;
+        // a session that is resumed shows no certificate, which may have expired meanwhile
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
@@ -145,14 +156,15 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     all.ok().filter(|all| !all.is_empty()).ok_or_else(bad)
 }
 
-/// Content and mode of a file.
-fn read(path: &Path) -> Result<(Vec<u8>, u32), TlsError> {
+/// Content of a file, and whose it is.
+fn read(path: &Path) -> Result<(Vec<u8>, Metadata), TlsError> {
     let read = || {
-        let file = File::open(path)?;
-        let mode = file.metadata()?.mode();
+        // a fifo must not hang us
+        let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+        let metadata = file.metadata()?;
         let mut text = Vec::new();
         file.take(FILE_MAX).read_to_end(&mut text)?;
-        Ok((text, mode))
+        Ok((text, metadata))
     };
     read().map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }

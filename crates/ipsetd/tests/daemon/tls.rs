@@ -12,9 +12,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
-use crate::kit::{ADDRESS, Daemon, ask, connect, entries, sandbox};
+use crate::kit::{ADDRESS, Daemon, ask, command, connect, entries, sandbox};
 
 const ADD: &[u8] = b"add blacklistsmtp 12.12.13.12\n";
 
@@ -80,6 +80,11 @@ fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
 
 /// What a peer with this certificate is answered; or the error of TLS.
 fn speak(sandbox: &Sandbox, pki: &Pki, certificate: Option<&str>, lines: &[u8]) -> Result<String, String> {
+    speak_as(sandbox, &client(pki, certificate), lines).map(|(answers, _)| answers)
+}
+
+/// A client with this certificate, which remembers where it was before.
+fn client(pki: &Pki, certificate: Option<&str>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for root in certificates(&pki.path("ca")) {
         roots.add(root).expect("a certificate");
@@ -95,8 +100,17 @@ fn speak(sandbox: &Sandbox, pki: &Pki, certificate: Option<&str>, lines: &[u8]) 
             builder.with_client_auth_cert(certificates(&pki.path(name)), key).expect("they fit")
         }
     };
+    Arc::new(config)
+}
+
+/// What the client is answered, and by which kind of handshake.
+fn speak_as(
+    sandbox: &Sandbox,
+    client: &Arc<ClientConfig>,
+    lines: &[u8],
+) -> Result<(String, Option<HandshakeKind>), String> {
     let name = ServerName::try_from("10.9.0.2").expect("an address");
-    let connection = ClientConnection::new(Arc::new(config), name).expect("a connection");
+    let connection = ClientConnection::new(Arc::clone(client), name).expect("a connection");
     let mut stream = StreamOwned::new(connection, connect(&sandbox.host, ADDRESS));
     let mut spoken = || {
         stream.write_all(lines)?;
@@ -104,9 +118,45 @@ fn speak(sandbox: &Sandbox, pki: &Pki, certificate: Option<&str>, lines: &[u8]) 
         stream.flush()?;
         let mut answers = String::new();
         stream.read_to_string(&mut answers)?;
-        Ok(answers)
+        Ok((answers, stream.conn.handshake_kind()))
     };
     spoken().map_err(|error: std::io::Error| error.to_string())
+}
+
+/// A connection that goes on with what an earlier one agreed on shows no certificate, so nobody would look whether it
+/// has expired meanwhile.
+#[test]
+fn the_certificate_is_looked_at_each_time() {
+    let (sandbox, pki) = (sandbox(), Pki::new());
+    let _daemon = pki.start(&sandbox, &[]);
+    let client = client(&pki, Some("right"));
+    for _ in 0..2 {
+        let (answers, kind) = speak_as(&sandbox, &client, b"test blacklistsmtp 1.0.0.1\n").expect("served");
+        assert_eq!(answers, "ok not in\n");
+        assert!(matches!(kind, Some(HandshakeKind::Full)), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_key_that_others_can_get_at_is_refused() {
+    let (sandbox, pki) = (sandbox(), Pki::new());
+    let path = pki.path("server.key").display().to_string();
+    let certificate = pki.path("server").display().to_string();
+    let start = || {
+        let environment = [
+            ("IPSET_TLS_CERT", certificate.as_str()),
+            ("IPSET_TLS_KEY", path.as_str()),
+            ("IPSET_ALLOW_ANY", "1"),
+        ];
+        Daemon::spawn(command(&sandbox.container, &environment, &[]))
+    };
+    sandbox.host.sh(&format!("chown 65534 {path}"));
+    start().wait_for(&format!("key file `{path}` belongs to another user"));
+    sandbox.host.sh(&format!("chown 0 {path}; chmod 0640 {path}"));
+    start().wait_for(&format!("key file `{path}` is not for its owner alone"));
+    // nobody writes into it, and nobody waits for that
+    sandbox.host.sh(&format!("rm {path}; mkfifo -m 0600 {path}"));
+    start().wait_for(&format!("`{path}` holds no private key in PEM form"));
 }
 
 #[test]
