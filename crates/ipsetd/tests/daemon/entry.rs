@@ -47,7 +47,7 @@ fn the_exit_code_is_the_commands() {
 #[test]
 fn it_serves_beside_the_command_and_passes_signals_on() {
     let sandbox = sandbox();
-    let script = "trap 'echo told >&2; exit 5' TERM; trap 'echo hup >&2' HUP; echo ready >&2; while :; do sleep 0.05; done";
+    let script = "trap 'echo told >&2; exit 5' TERM; trap 'echo hup >&2' HUP; while :; do echo ready >&2; sleep 0.05; done";
     let mut daemon = Daemon::start(&sandbox, &[ANY], &["--", "sh", "-c", script]);
     daemon.wait_for("ready");
     assert_eq!(ask(&sandbox, "add blacklistsmtp 1.0.0.1\n"), "ok\n");
