@@ -118,7 +118,16 @@ impl KernelSets {
         places: &mut Vec<usize>,
         answers: &mut [Answer],
     ) {
-        let Some(kind) = self.known.get(like.set).map(|header| header.kind) else { return };
+        let Some(kind) = self.known.get(like.set).map(|header| header.kind) else {
+            // it was there when they were read
+            for place in places.drain(..) {
+                if let Some(answer) = answers.get_mut(place) {
+                    *answer = Answer::Error(missing(like.set));
+                }
+            }
+            entries.clear();
+            return;
+        };
         let command = if like.delete { Command::Delete } else { Command::Add };
         let outcomes = self.client.change_each(command, like.set, kind, entries, like.exist);
         let mut refuse = |index: usize, error: &SetError| {

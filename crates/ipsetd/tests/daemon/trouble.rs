@@ -51,6 +51,20 @@ fn each_bad_line_is_answered_and_the_next_ones_are_taken() {
     assert!(!log.concat().contains("something"), "{log:#?}");
 }
 
+/// What a line was read for is gone before it is carried out: no line says `ok`.
+#[test]
+fn a_set_that_was_destroyed_takes_nothing() {
+    let sandbox = sandbox();
+    let _daemon = Daemon::open(&sandbox);
+    assert_eq!(ask(&sandbox, "add blacklistsmtp 1.0.0.1\n"), "ok\n");
+    sandbox.container.sh("ipset destroy blacklistsmtp");
+    let missing = "error: set `blacklistsmtp` does not exist\n";
+    assert_eq!(
+        ask(&sandbox, "add blacklistsmtp 1.0.0.2\nadd blacklistsmtp nonsense\nadd blacklistsmtp 1.0.0.3\n"),
+        missing.repeat(3)
+    );
+}
+
 /// A page in a browser could make it send lines here.
 #[test]
 fn a_browser_is_sent_away() {
