@@ -16,6 +16,9 @@ use crate::kernel_sets::with_causes;
 /// What the names of copies begin with.
 const PREFIX: &str = ".ipsetd-";
 
+/// Most entries of a set that is copied: all of them are in memory at once, and everybody waits meanwhile.
+const ENTRIES_MAX: u32 = 1 << 18;
+
 /// One step of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Operation<'a> {
@@ -95,16 +98,21 @@ fn build(
     let general = |error: SetError| BatchError { index: first, message: with_causes(&error) };
     let from_nothing = matches!(own.peek(), Some((_, Operation::Flush { .. })));
 
+    let refuse = |message| BatchError { index: first, message };
+    let missing = || refuse(format!("set `{set}` does not exist"));
+    let header = client.header(set).map_err(general)?.ok_or_else(missing)?;
     let (header, entries) = if from_nothing {
-        (client.header(set).map_err(general)?, Vec::new())
+        (header, Vec::new())
     } else {
-        match client.list(set).map_err(general)? {
-            Some(listed) => (Some(listed.header), listed.entries),
-            None => (None, Vec::new()),
+        let count = header.elements.unwrap_or(0);
+        if count > ENTRIES_MAX {
+            return Err(refuse(format!(
+                "set `{set}` has {count} entries, and one of more than {ENTRIES_MAX} is not copied; hint: lines of one \
+                 entry, outside of a batch, copy nothing"
+            )));
         }
-    };
-    let Some(header) = header else {
-        return Err(BatchError { index: first, message: format!("set `{set}` does not exist") });
+        let listed = client.list(set).map_err(general)?.ok_or_else(missing)?;
+        (listed.header, listed.entries)
     };
     let kind = header.kind;
     client.create_as(name, kind, header.family, &header.options).map_err(general)?;

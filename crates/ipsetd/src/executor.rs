@@ -68,6 +68,12 @@ pub trait Executor: Send {
     /// The kernel cannot be asked.
     fn names(&mut self) -> Result<Vec<String>, String>;
 
+    /// Whether a request takes so long (it has a set copied) that others should have their turn after it.
+    fn is_slow(&mut self, request: &Request<'_>) -> bool;
+
+    /// The sets that an entry names: those of a `list:set` are sets.
+    fn members(&mut self, request: &Request<'_>) -> Vec<String>;
+
     /// Whether a request could stand in a batch as things are now; changes nothing.
     ///
     /// # Errors

@@ -7,7 +7,8 @@ use std::error::Error;
 use fwn_kernel::ipset::message::Command;
 use fwn_kernel::ipset::{SetClient, SetError, SetHeader};
 use fwn_plan::set::{
-    Addresses, Dimension, Element, Entry, Grammar, NumbersOnly, SetKind, Verb as EntryVerb, check_set_name,
+    Addresses, Dimension, Element, Entry, Grammar, ListPlace, NumbersOnly, SetKind, Verb as EntryVerb,
+    check_set_name,
 };
 
 use crate::copy::{self, Operation};
@@ -260,6 +261,38 @@ impl Executor for KernelSets {
             .map(|header| header.name)
             .filter(|name| check_set_name(name).is_ok())
             .collect())
+    }
+
+    fn is_slow(&mut self, request: &Request<'_>) -> bool {
+        let Request::Change(change) = request else { return false };
+        // without these an entry is one element
+        if !change.entry.contains(['-', '/']) {
+            return false;
+        }
+        let verb = if change.delete { EntryVerb::Delete } else { EntryVerb::Add };
+        self.parse(verb, change.set, &change.entry).is_ok_and(|entry| self.is_divisible(change, &entry))
+    }
+
+    fn members(&mut self, request: &Request<'_>) -> Vec<String> {
+        let (verb, set, entry) = match request {
+            Request::Change(change) if change.delete => (EntryVerb::Delete, change.set, &change.entry),
+            Request::Change(change) => (EntryVerb::Add, change.set, &change.entry),
+            Request::Test { set, entry } => (EntryVerb::Test, *set, entry),
+            Request::List { .. } | Request::Flush { .. } | Request::Swap { .. } => return Vec::new(),
+        };
+        if !self.header(set).is_ok_and(|header| header.kind == SetKind::ListSet) {
+            return Vec::new();
+        }
+        // what cannot be read is not carried out
+        let elements = self.parse(verb, set, entry).map_or_else(|_| Vec::new(), |entry| entry.elements);
+        let names = elements.into_iter().flat_map(|element| match element {
+            Element::Set { name, place: None } => vec![name],
+            Element::Set { name, place: Some(ListPlace::Before(other) | ListPlace::After(other)) } => {
+                vec![name, other]
+            }
+            _ => Vec::new(),
+        });
+        names.collect()
     }
 
     fn check(&mut self, request: &Request<'_>) -> Result<(), String> {

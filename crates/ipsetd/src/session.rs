@@ -17,7 +17,7 @@ pub trait Handler {
     /// looked at.
     fn answer(&mut self, frames: &[Frame<'_>], answers: &mut Vec<u8>) -> Next;
 
-    /// Whether the answer to a line can be so long that others should wait until it is sent.
+    /// Whether a line can take so long, or have so long an answer, that it is the last one of its turn.
     fn is_heavy(&self, line: &[u8]) -> bool {
         let _ = line;
         false
@@ -101,7 +101,7 @@ impl Session {
             // taken above
             Ok(Command::Auth(token)) => go_on(self.authenticate(first, token)),
             Ok(Command::Request(request)) => {
-                if let Err(refusal) = access::permit(self.service.access(), request.verb(), request.sets()) {
+                if let Err(refusal) = self.permit(&request) {
                     let answer = self.refuse(&refusal);
                     return go_on(self.bad_batch_line(answer));
                 }
@@ -117,6 +117,17 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// May the request be carried out, whatever it names?
+    fn permit(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let access = self.service.access();
+        access::permit(access, request.verb(), request.sets())?;
+        if access.sets.is_none() {
+            return Ok(());
+        }
+        let members = self.service.executor().members(request);
+        access::permit(access, request.verb(), members.iter().map(String::as_str))
     }
 
     fn authenticate(&mut self, first: bool, token: &str) -> Answer {
@@ -150,6 +161,15 @@ impl Session {
             batch.bad.get_or_insert_with(|| (count, message.clone()));
         }
         answer
+    }
+
+    /// Whether others should have their turn after this change. Asked only for those who may make it.
+    fn is_slow(&self, line: &[u8]) -> bool {
+        let access = self.service.access();
+        let Ok(Command::Request(request)) = parse_line(line) else { return false };
+        access::authenticate(access, self.token).is_ok()
+            && access::permit(access, request.verb(), request.sets()).is_ok()
+            && self.service.executor().is_slow(&request)
     }
 
     fn add_to_batch(&mut self, line: &[u8], request: &Request<'_>) -> Answer {
@@ -331,7 +351,11 @@ impl Handler for Session {
     }
 
     fn is_heavy(&self, line: &[u8]) -> bool {
-        line.contains(&b'l') && verb_of(line) == b"list"
+        match verb_of(line) {
+            b"list" | b"commit" => true,
+            b"add" | b"del" => line.iter().any(|byte| matches!(byte, b'-' | b'/')) && self.is_slow(line),
+            _ => false,
+        }
     }
 
     fn end(&mut self) {

@@ -107,6 +107,14 @@ impl Executor for SharedSets {
         names
     }
 
+    fn is_slow(&mut self, request: &Request<'_>) -> bool {
+        self.sets().is_slow(request)
+    }
+
+    fn members(&mut self, request: &Request<'_>) -> Vec<String> {
+        self.sets().members(request)
+    }
+
     fn check(&mut self, request: &Request<'_>) -> Result<(), String> {
         self.sets().check(request)
     }

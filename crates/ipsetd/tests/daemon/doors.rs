@@ -123,3 +123,20 @@ fn a_token_comes_first_or_nothing_does() {
     assert!(log.iter().any(|line| line.contains("`add blacklistsmtp 12.12.13.12` -> ok")), "{log:#?}");
     assert!(!log.concat().contains("a-token"), "{log:#?}");
 }
+
+/// Entries of a `list:set` are names of sets, too.
+#[test]
+fn sets_that_are_not_allowed_are_no_entries_either() {
+    let sandbox = sandbox();
+    sandbox.container.sh("ipset create some list:set; ipset create mine hash:ip; ipset create other hash:ip");
+    let mut daemon = Daemon::start(&sandbox, &[("IPSET_ALLOW_ANY", "1"), ("IPSET_SETS", "some,mine")], &[]);
+    let refused = "error: set `other` is not allowed here\n";
+    assert_eq!(
+        ask(&sandbox, "add some other\nadd some mine\ntest some other\ndel some mine before other\n"),
+        format!("{refused}ok\n{refused}{refused}")
+    );
+    daemon.wait_for("refused: set `other` is not allowed here");
+    let words = "line 1 of the batch: set `other` is not allowed here; nothing was changed";
+    assert_eq!(ask(&sandbox, "begin\nadd some other\ncommit\n"), format!("ok\n{refused}error: {words}\n"));
+    assert_eq!(entries(&sandbox, "some"), ["mine"]);
+}

@@ -1,6 +1,6 @@
 //! What one peer can make the daemon keep, and what others see of it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -139,4 +139,54 @@ fn who_is_too_quick_waits() {
     assert_eq!(answers, "ok not in\n".repeat(150));
     // the first hundred at once, the others after the second that these have cost
     assert!(begin.elapsed() >= Duration::from_millis(950), "{:?}", begin.elapsed());
+}
+
+/// Each of these changes copies the set, and none of them waits for the others of its peer.
+#[test]
+fn others_have_their_turn_between_lines_that_take_long() {
+    let sandbox = sandbox();
+    let _daemon = Daemon::open(&sandbox);
+    sandbox.container.sh("for n in $(seq 0 9999); do echo add blacklistsmtp 1.0.$((n / 256)).$((n % 256)); done | ipset restore");
+    for (first, last, line) in [
+        ("10.0.0.0", "10.0.39.0", (|n| format!("add blacklistsmtp 10.0.{n}.0/31\n")) as fn(u8) -> String),
+        ("10.1.0.0", "10.1.29.0", |n| format!("begin\nadd blacklistsmtp 10.1.{n}.0\ncommit\n")),
+    ] {
+        let count = last.split('.').nth(2).and_then(|n| n.parse().ok()).expect("a number");
+        let mut other = BufReader::new(connect(&sandbox.host, ADDRESS));
+        let mut long = connect(&sandbox.host, ADDRESS);
+        // so few bytes that they arrive together
+        long.write_all((0..=count).map(line).collect::<String>().as_bytes()).expect("sent");
+        let between = std::iter::from_fn(|| {
+            let lines = format!("test blacklistsmtp {first}\ntest blacklistsmtp {last}\n");
+            other.get_mut().write_all(lines.as_bytes()).expect("sent");
+            let mut answers = [String::new(), String::new()];
+            for answer in &mut answers {
+                other.read_line(answer).expect("answered");
+            }
+            Some(answers.map(|answer| answer == "ok in\n"))
+        });
+        let seen = between.into_iter().find(|[first, _]| *first);
+        assert_eq!(seen, Some([true, false]), "{first}");
+    }
+}
+
+/// What is copied is in memory.
+#[test]
+fn a_set_that_is_too_large_is_not_copied() {
+    let sandbox = sandbox();
+    sandbox.container.sh("ipset create large hash:ip maxelem 300000
+         seq 0 262144 | awk '{ print \"add large 1.\" int($1 / 65536) \".\" int($1 / 256) % 256 \".\" $1 % 256 }' | ipset restore");
+    let _daemon = Daemon::open(&sandbox);
+    let message = "set `large` has 262145 entries, and one of more than 262144 is not copied; hint: lines of one entry, \
+                   outside of a batch, copy nothing";
+    assert_eq!(ask(&sandbox, "add large 10.0.0.0/31\n"), format!("error: {message}\n"));
+    assert_eq!(
+        ask(&sandbox, "begin\nadd large 10.0.0.0\ncommit\n"),
+        format!("ok\nok\nerror: line 1 of the batch: {message}; nothing was changed\n")
+    );
+    // what is replaced altogether is not copied either
+    assert_eq!(
+        ask(&sandbox, "add large 10.0.0.0\nbegin\nflush large\ncommit\nlist large\n"),
+        "ok\n".repeat(5)
+    );
 }
