@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Version of these messages: plugin and daemon may be of different age for a while.
 pub const VERSION: u32 = 1;
-/// Most bytes of a request.
-pub const MAX_REQUEST: usize = 64 * 1024;
+/// Most bytes of a request: a garbage collection names every container.
+pub const MAX_REQUEST: usize = 4 * 1024 * 1024;
 /// Most bytes of an answer: a status names every container.
 pub const MAX_ANSWER: usize = 64 * 1024 * 1024;
 

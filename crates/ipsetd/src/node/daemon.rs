@@ -69,6 +69,8 @@ pub enum NodeError {
 /// How long a connection of the unix socket may be silent. A plugin needs less between registration and commit, an
 /// operator may think.
 const IDLE: Duration = Duration::from_secs(300);
+/// Longest line of operators who are not root.
+const OPERATORS_LINE: usize = 64 << 10;
 /// Connections of the unix socket.
 const TALKS: usize = 512;
 
@@ -113,17 +115,12 @@ async fn serve(
         let metrics = metrics::listen(address)?;
         tasks.spawn(metrics.serve(Arc::clone(&registry), shutdown.clone()));
     }
-    tasks.spawn(look(Arc::clone(&registry), to_look));
+    let looking = tasks.spawn(look(Arc::clone(&registry), to_look));
     let listener = socket.listener.try_clone().map_err(NodeError::Runtime)?;
     listener.set_nonblocking(true).map_err(NodeError::Runtime)?;
     let listener = UnixListener::from_std(listener).map_err(NodeError::Runtime)?;
-    let limits = Limits {
-        line: MAX_REQUEST,
-        connections: TALKS,
-        idle: IDLE,
-        patience: settings.limits.patience,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { connections: TALKS, idle: IDLE, patience: settings.limits.patience, ..Limits::default() };
     tasks.spawn(accept(listener, Arc::clone(&registry), limits, shutdown));
     notify::send(notify_socket.as_deref(), "READY=1");
 
@@ -134,6 +131,8 @@ async fn serve(
     log::info!("ending");
     notify::send(notify_socket.as_deref(), "STOPPING=1");
     stopper.stop();
+    // what is closed now is not tried once more
+    looking.abort();
     registry.drain(settings.drain).await;
     tasks.abort_all();
     Ok(())
@@ -190,8 +189,10 @@ async fn talk(
             return;
         }
     };
+    // operators who are not root register nothing
+    let limits = Limits { line: if peer.uid == 0 { MAX_REQUEST } else { OPERATORS_LINE }, ..limits };
     let fds = stream.fds();
-    let mut talk = Talk::new(registry, peer, fds);
+    let mut talk = Talk::new(registry, peer, fds, limits.line);
     let end = connection::run(stream, &mut talk, &limits, &permit, &mut shutdown).await;
     match end {
         End::Closed | End::Shutdown | End::Idle | End::Evicted => {}

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use fwn_node::message::{self, Answer, MAX_REQUEST, Request, decode_line, encode_line};
+use fwn_node::message::{self, Answer, Request, decode_line, encode_line};
 
 use super::attachment::{Prepared, Refusal};
 use super::operator;
@@ -19,13 +19,15 @@ pub struct Talk {
     registry: Arc<Registry>,
     peer: Peer,
     fds: Fds,
+    /// Longest line.
+    line_max: usize,
     prepared: Option<Box<Prepared>>,
 }
 
 impl Talk {
     /// A talk in which nothing was said yet.
-    pub fn new(registry: Arc<Registry>, peer: Peer, fds: Fds) -> Self {
-        Self { registry, peer, fds, prepared: None }
+    pub fn new(registry: Arc<Registry>, peer: Peer, fds: Fds, line_max: usize) -> Self {
+        Self { registry, peer, fds, line_max, prepared: None }
     }
 
     fn request(&mut self, line: &[u8]) -> (Answer, Next) {
@@ -87,7 +89,8 @@ impl Handler for Talk {
         for frame in frames {
             let Frame::Line(line) = frame else {
                 log::warn!("process {} (user {}) sent a line that is too long", self.peer.pid, self.peer.uid);
-                executor::Answer::Error(format!("a line has at most {MAX_REQUEST} bytes")).render(answers);
+                executor::Answer::Error(format!("a line has at most {} bytes", self.line_max))
+                    .render(answers);
                 answers.push(b'\n');
                 return Next::Close;
             };
@@ -106,6 +109,11 @@ impl Handler for Talk {
             }
         }
         Next::Continue
+    }
+
+    /// Each: one line can be about a thousand containers, and an answer as long as a set.
+    fn is_heavy(&self, _line: &[u8]) -> bool {
+        true
     }
 
     fn end(&mut self) {

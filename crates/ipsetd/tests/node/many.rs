@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use fwn_kernel::firewall::record::RecordedAttachment;
 use fwn_node::client::NodeClient;
-use fwn_node::message::{Access, Answer, Registration, Request};
+use fwn_node::message::{Access, Answer, Interface, Registration, Request};
 use fwn_testkit::plugin::program;
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -134,6 +134,27 @@ fn a_thousand_containers_in_less_memory_than_ten_daemons() {
     // their end is noticed, too, and all is released
     drop(namespaces);
     crate::kit::until("all are released", || world.records().is_empty());
+}
+
+/// GC names every container that is valid.
+#[test]
+fn thousands_of_containers_fit_into_a_request() {
+    let world = World::new();
+    let mut daemon = Daemon::start(&world, &[]);
+    world.run("ADD", &world.served());
+    let valid = |container| Interface { container, interface: "eth0".into() };
+    let mut attachments: Vec<Interface> = (0..10_000).map(|number| valid(format!("{number:064x}"))).collect();
+    attachments.push(valid("c1".into()));
+    let keep = |attachments| {
+        let mut client =
+            NodeClient::connect(&world.path("/run/ipsetd/ipsetd.sock"), PATIENCE).expect("it listens");
+        client.tell(&Request::Keep { network: "net".into(), attachments }).expect("done");
+    };
+    keep(attachments.clone());
+    world.run("CHECK", &world.served());
+    attachments.pop();
+    keep(attachments);
+    daemon.wait_for("c1/eth0: unregistered");
 }
 
 /// `ipsetd` alone in a namespace, once it listens.

@@ -52,6 +52,29 @@ fn one_container_or_all_that_have_the_set() {
     assert_eq!(entries(&others[2], "blocked"), [""; 0]);
 }
 
+/// Who asks for much and reads nothing does not fill the memory.
+#[test]
+fn answers_to_operators_are_made_as_they_are_read() {
+    let world = World::new();
+    let daemon = Daemon::start(&world, &[]);
+    world.run("ADD", &world.served());
+    world.sandbox.container.sh(
+        "for n in $(seq 0 19999); do echo add blocked 10.0.$((n / 256)).$((n % 256)); done | ipset restore",
+    );
+    let before = daemon.memory();
+    let mut stream = world.talk();
+    stream.write_all("@c1 list blocked\n".repeat(100).as_bytes()).expect("sent");
+    stream.read_exact(&mut [0; 3]).expect("answered");
+    assert_eq!(world.say("@c1 test blocked 10.0.0.1"), "ok in\n");
+    let after = daemon.memory();
+    assert!(after < before + 12_000, "{before} KiB, then {after} KiB");
+    // none is lost for that
+    stream.shutdown(std::net::Shutdown::Write).expect("closed");
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).expect("answers");
+    assert_eq!(answers.lines().count(), 100);
+}
+
 fn scrape(mut stream: impl Read + Write, request: &str) -> String {
     stream.write_all(request.as_bytes()).expect("sent");
     let mut text = String::new();
