@@ -209,7 +209,10 @@ impl Registry {
         if let Some(tls) = tls {
             service = service.with_tls(tls);
         }
-        self.sets().insert(record.netns, sets.weak());
+        let mut known = self.sets();
+        known.retain(|_, sets| sets.strong_count() > 0);
+        known.insert(record.netns, sets.weak());
+        drop(known);
         let open = listener
             .try_clone()
             .map_err(|error| Refusal::new(format!("cannot serve the listener: {error}")))
@@ -328,7 +331,6 @@ impl Registry {
         let removed = self.entries().remove(key);
         end(removed);
         self.gone.fetch_add(1, Ordering::Relaxed);
-        self.sets().retain(|_, sets| sets.strong_count() > 0);
     }
 
     /// The namespaces of a container, or all: what their attachments are called, and their sets. Each namespace comes
@@ -376,11 +378,13 @@ impl Registry {
     /// Closes all ports and waits until the connections have their answers, or for `deadline`. The records stay: the
     /// next daemon serves them again.
     pub async fn drain(&self, deadline: Duration) {
-        let entries = std::mem::take(&mut *self.entries());
         let mut tasks = Vec::new();
-        for open in entries.into_values().filter_map(|entry| entry.open.ok()) {
-            open.stopper.stop();
-            tasks.push(open.task);
+        // the entries stay: what is unregistered now must not come back either
+        for entry in self.entries().values_mut() {
+            if let Ok(open) = std::mem::replace(&mut entry.open, Err(Refusal::new("the daemon ends"))) {
+                open.stopper.stop();
+                tasks.push(open.task);
+            }
         }
         let ended = async {
             for task in tasks {
@@ -406,5 +410,74 @@ impl Registry {
 fn end(entry: Option<Entry>) {
     if let Some(Ok(open)) = entry.map(|entry| entry.open) {
         open.stopper.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use fwn_node::message::Access;
+    use fwn_testkit::Netns;
+
+    use super::*;
+
+    fn registry(folder: &std::path::Path) -> Registry {
+        let store = Store::open(&folder.join("attachments")).expect("a folder");
+        Registry::new(store, Limits::default(), 100, Watcher::new().expect("mounts"))
+    }
+
+    fn serve_in(registry: &Registry, netns: &Netns) -> RecordedAttachment {
+        let attachment =
+            RecordedAttachment { network: "net".into(), container: "c1".into(), interface: "eth0".into() };
+        let access = Access {
+            port: 9999,
+            allow_from: Vec::new(),
+            allow_any: true,
+            sets: None,
+            verbs: None,
+            token_file: None,
+            tls: None,
+        };
+        let registration = Registration { attachment: attachment.clone(), netns_path: netns.path(), access };
+        let fd = File::open(netns.path()).expect("opened").into();
+        registry.commit(registry.prepare(registration, fd).expect("ready")).expect("served");
+        attachment
+    }
+
+    fn block_on(work: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(work);
+    }
+
+    /// A DEL can come while the daemon ends: the next daemon must not serve what it was answered to be gone.
+    #[test]
+    fn what_is_unregistered_at_the_end_does_not_come_back() {
+        let (folder, netns) = (tempfile::tempdir().expect("a folder"), Netns::new());
+        block_on(async {
+            let registry = registry(folder.path());
+            let attachment = serve_in(&registry, &netns);
+            registry.drain(Duration::from_secs(5)).await;
+            assert!(registry.record_file(&attachment).exists());
+            registry.unregister(&attachment, None).expect("done");
+            assert!(!registry.record_file(&attachment).exists());
+        });
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_namespaces_that_were_served() {
+        let folder = tempfile::tempdir().expect("a folder");
+        block_on(async {
+            let registry = registry(folder.path());
+            for _ in 0..3 {
+                let netns = Netns::new();
+                let attachment = serve_in(&registry, &netns);
+                assert_eq!(registry.sets().len(), 1);
+                registry.unregister(&attachment, None).expect("done");
+                while registry.sets().values().any(|sets| sets.strong_count() > 0) {
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
     }
 }
