@@ -6,8 +6,7 @@ use fwn_kernel::firewall::owner::{decode_mark, decode_owner};
 use fwn_kernel::ipset::decode::decode_list;
 use fwn_kernel::netlink::message::{Message, MessageReader, NFGEN};
 use fwn_kernel::nft::decode::{
-    decode_accepts, decode_chain, decode_expressions, decode_generation, decode_jump, decode_rule,
-    decode_table,
+    decode_chain, decode_expressions, decode_generation, decode_rule, decode_table, decode_verdict,
 };
 use fwn_plan::set::SetKind;
 use libfuzzer_sys::fuzz_target;
@@ -32,8 +31,7 @@ fn read(message: &Message<'_>) {
     if let Ok(Some(rule)) = decode_rule(message) {
         let _ = decode_owner(rule.user_data);
         let _ = decode_expressions(rule.expressions).count();
-        let _ = decode_jump(rule.expressions);
-        let _ = decode_accepts(rule.expressions);
+        let _ = decode_verdict(rule.expressions);
     }
     if let Ok(attrs) = message.attrs(NFGEN)
         && let Ok(listed) = decode_list(attrs)
