@@ -40,7 +40,7 @@ fn lines(pieces: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
             input.end();
         }
         loop {
-            let frames = input.take(7);
+            let frames = input.take(7, |line| line.starts_with(b"commit"));
             if frames.is_empty() {
                 break;
             }
