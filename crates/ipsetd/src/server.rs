@@ -96,15 +96,14 @@ pub async fn serve(
 async fn admit(stream: TcpStream, peer: SocketAddr, service: Arc<Service>, mut shutdown: Shutdown) {
     let address = canonical(peer.ip());
     let name = SocketAddr::new(address, peer.port()).to_string();
+    // what only the certificate can be refused for comes once it is seen
+    if let Err(reason) = judge(&service, address, Certificate::Right) {
+        return turn_away(stream, &service, &name, &reason).await;
+    }
     let permit = match service.connections().enter(Some(address), service.limits()) {
         Ok(permit) => permit,
         Err(full) => return turn_away(stream, &service, &name, &full.to_string()).await,
     };
-    // what only the certificate can be refused for comes once it is seen
-    if let Err(reason) = judge(&service, address, Certificate::Right) {
-        drop(permit);
-        return turn_away(stream, &service, &name, &reason).await;
-    }
     // answers are small and somebody waits for each
     let _ = stream.set_nodelay(true);
     log::debug!("{}{name} connected", service.label());

@@ -1,10 +1,11 @@
 //! Who gets in, with real sockets: a part of the matrix that `access` is tested with.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
 use fwn_testkit::Sandbox;
 
-use crate::kit::{ADDRESS, Daemon, ask, command, entries, exchange, sandbox};
+use crate::kit::{ADDRESS, Daemon, ask, command, connect, entries, exchange, sandbox};
 
 const ADD: &str = "add blacklistsmtp 12.12.13.12\n";
 
@@ -139,4 +140,20 @@ fn sets_that_are_not_allowed_are_no_entries_either() {
     let words = "line 1 of the batch: set `other` is not allowed here; nothing was changed";
     assert_eq!(ask(&sandbox, "begin\nadd some other\ncommit\n"), format!("ok\n{refused}error: {words}\n"));
     assert_eq!(entries(&sandbox, "some"), ["mine"]);
+}
+
+/// Who is refused takes nobody's place, also where there are no more.
+#[test]
+fn strangers_push_nobody_out() {
+    let sandbox = sandbox();
+    let _daemon =
+        Daemon::start(&sandbox, &[("IPSET_ALLOW_FROM", "10.9.0.1"), ("IPSET_MAX_CONNECTIONS", "1")], &[]);
+    let mut quiet = connect(&sandbox.host, ADDRESS);
+    let answer = exchange(&sandbox.host, "[fd09::2]:9999", ADD.as_bytes());
+    assert_eq!(answer, "error: `fd09::1` is not on the allow-list\n");
+    quiet.write_all(ADD.as_bytes()).expect("sent");
+    quiet.shutdown(std::net::Shutdown::Write).expect("closed");
+    let mut answer = String::new();
+    quiet.read_to_string(&mut answer).expect("the daemon closes");
+    assert_eq!(answer, "ok\n");
 }
