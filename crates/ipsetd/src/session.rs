@@ -45,6 +45,10 @@ pub struct Session {
     /// Whether a line was answered already.
     spoken: bool,
     batch: Option<Batch>,
+    /// Lines that were refused as all others will be, and are in no log.
+    unlogged: usize,
+    /// Whether one of them is.
+    logged: bool,
 }
 
 /// The lines since `begin`.
@@ -65,7 +69,15 @@ enum Slot {
 impl Session {
     /// A session that nothing was said in yet.
     pub fn new(service: Arc<Service>, peer: impl Into<String>) -> Self {
-        Self { service, peer: peer.into(), token: TokenShown::Absent, spoken: false, batch: None }
+        Self {
+            service,
+            peer: peer.into(),
+            token: TokenShown::Absent,
+            spoken: false,
+            batch: None,
+            unlogged: 0,
+            logged: false,
+        }
     }
 
     /// What can be answered without the executor; a request that cannot.
@@ -144,7 +156,12 @@ impl Session {
         }
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Answer {
+    fn refuse(&mut self, refusal: &Refusal) -> Answer {
+        // one line for all: who may do nothing must not fill the log
+        if refusal.is_final() && std::mem::replace(&mut self.logged, true) {
+            self.unlogged += 1;
+            return Answer::error(refusal);
+        }
         log::warn!("{}{} refused: {}", self.service.label(), self.peer, printable(&refusal.to_string()));
         Answer::error(refusal)
     }
@@ -359,6 +376,14 @@ impl Handler for Session {
     }
 
     fn end(&mut self) {
+        if self.unlogged > 0 {
+            log::warn!(
+                "{}{} was refused {} lines more",
+                self.service.label(),
+                self.peer,
+                std::mem::take(&mut self.unlogged)
+            );
+        }
         if let Some(batch) = self.batch.take() {
             log::warn!(
                 "{}{} left before `commit`: {} lines of a batch are forgotten",

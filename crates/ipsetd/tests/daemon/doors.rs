@@ -157,3 +157,16 @@ fn strangers_push_nobody_out() {
     quiet.read_to_string(&mut answer).expect("the daemon closes");
     assert_eq!(answer, "ok\n");
 }
+
+/// What others change must not get lost among it.
+#[test]
+fn who_shows_no_token_does_not_fill_the_log() {
+    let (sandbox, folder) = (sandbox(), tempfile::tempdir().expect("a folder"));
+    let path = folder.path().join("token");
+    std::fs::write(&path, "a-token-of-the-test\n").expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).expect("changed");
+    let daemon = Daemon::start(&sandbox, &[("IPSET_TOKEN_FILE", path.to_str().expect("UTF-8"))], &[]);
+    assert_eq!(ask(&sandbox, &ADD.repeat(1000)), "error: the first line must be `auth TOKEN`\n".repeat(1000));
+    let (_, log) = daemon.stop();
+    assert_eq!(log.iter().filter(|line| line.contains("refused: the first line")).count(), 1, "{log:#?}");
+}
