@@ -24,6 +24,22 @@ fn lintian_has_nothing_to_say() {
 }
 
 #[test]
+fn each_program_brings_its_manual_and_what_shells_complete_it_by() {
+    for (package, program) in [(deb(), "firewallnetns"), (deb_of("ipsetd"), "ipsetd")] {
+        let contents = run(Command::new("dpkg-deb").args(["--contents", &package]));
+        for wanted in [
+            format!("/usr/share/man/man1/{program}.1.gz"),
+            format!("/usr/share/man/man1/{program}-status.1.gz"),
+            format!("/usr/share/bash-completion/completions/{program}"),
+            format!("/usr/share/fish/vendor_completions.d/{program}.fish"),
+            format!("/_{program}"),
+        ] {
+            assert!(contents.lines().any(|line| line.ends_with(&wanted)), "{wanted} is not in\n{contents}");
+        }
+    }
+}
+
+#[test]
 fn they_depend_on_nothing() {
     for file in [deb(), deb_of("ipsetd")] {
         let fields = run(Command::new("dpkg-deb").args(["--field", &file, "Depends", "Pre-Depends"]));
