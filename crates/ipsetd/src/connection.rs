@@ -135,6 +135,10 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             permit.note_unread(self.noted, unread);
             self.noted = unread;
             let room = if permit.all().unread() > UNREAD_ALL { UNREAD_FEW } else { UNREAD_MAX };
+            // by the next rules, or nobody's: what came before waits for no turn any more
+            if ending.is_none() && shutdown.is_requested() {
+                ending = Some(End::Shutdown);
+            }
             let may_answer = ending.is_none() && unread < room;
 
             if may_answer && not_before.is_none_or(|time| time <= Instant::now()) {

@@ -45,6 +45,11 @@ impl Stopper {
 }
 
 impl Shutdown {
+    /// Whether it is time to end.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+
     /// Returns when it is time to end.
     pub async fn requested(&mut self) {
         // an error means that nobody can ask any more

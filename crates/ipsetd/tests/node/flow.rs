@@ -1,9 +1,11 @@
 //! What it is for: a set in a container changes from outside, by a peer that may.
 
+use std::io::{Read, Write};
+
 use fwn_testkit::Netns;
 use serde_json::json;
 
-use crate::kit::{Daemon, World, ask, entries, exchange, ipsetd, listens, until};
+use crate::kit::{ADDRESS, Daemon, World, ask, connect, entries, exchange, ipsetd, listens, until};
 
 /// The seed: all policies DROP, two rules that let one host in, `echo ... | ncat`. The container has nothing of ours.
 #[test]
@@ -148,4 +150,27 @@ fn a_registration_twice_replaces() {
     until("the old port is closed", || !listens(&world.sandbox.container, 9999));
     assert_eq!(world.records().len(), 1);
     world.run("CHECK", &world.served());
+}
+
+/// Lines that came before and are not carried out yet are not carried out by the rules of before.
+#[test]
+fn other_rules_hold_for_lines_that_wait() {
+    let world = World::new();
+    let _daemon = Daemon::start(&world, &[]);
+    let conf =
+        |verb: &str| world.conf(&json!({ "ipsetd": { "allowFrom": [ "10.9.0.1" ], "verbs": [ verb ] } }));
+    let container = &world.sandbox.container;
+    container.sh("ipset create large hash:ip
+         for n in $(seq 0 9999); do echo add large 1.0.$((n / 256)).$((n % 256)); done | ipset restore");
+    world.run("ADD", &conf("add"));
+    let mut stream = connect(&world.sandbox.host, ADDRESS);
+    // each has the set copied, and one who reads what is there would read them all
+    let lines: Vec<String> = (0..60).map(|n| format!("add large 10.0.{n}.0/31\n")).collect();
+    stream.write_all(lines.concat().as_bytes()).expect("sent");
+    until("the first is done", || container.try_sh("ipset test large 10.0.0.0").status.success());
+    world.run("ADD", &conf("test"));
+    let then = entries(container, "large").len();
+    let _ = stream.read_to_end(&mut Vec::new());
+    assert_eq!(entries(container, "large").len(), then);
+    assert!(then < 10_120, "all were done before");
 }
