@@ -45,11 +45,16 @@ pub struct Session {
     /// Whether a line was answered already.
     spoken: bool,
     batch: Option<Batch>,
-    /// Lines that were refused as all others will be, and are in no log.
+    /// Lines that were refused as all others will be, or one bad line too many, and are in no log.
     unlogged: usize,
-    /// Whether one of them is.
+    /// Whether one that was refused for good is.
     logged: bool,
+    /// Bad lines that are.
+    bad_lines: usize,
 }
+
+/// Bad lines of one connection that are logged, each with what it was answered; the others are counted.
+const BAD_LINES_LOGGED: usize = 10;
 
 /// The lines since `begin`.
 struct Batch {
@@ -77,6 +82,7 @@ impl Session {
             batch: None,
             unlogged: 0,
             logged: false,
+            bad_lines: 0,
         }
     }
 
@@ -168,7 +174,18 @@ impl Session {
 
     /// A line that is wrong whoever sends it.
     fn bad_line(&mut self, message: String) -> Answer {
+        self.log_bad_line(&message);
         self.bad_batch_line(Answer::Error(message))
+    }
+
+    /// Some of them, so that a client that has gone wrong is found and none fills the log.
+    fn log_bad_line(&mut self, message: &str) {
+        if self.bad_lines == BAD_LINES_LOGGED {
+            self.unlogged += 1;
+            return;
+        }
+        self.bad_lines += 1;
+        log::warn!("{}{} sent a bad line: {}", self.service.label(), self.peer, printable(message));
     }
 
     fn bad_batch_line(&mut self, answer: Answer) -> Answer {
@@ -217,12 +234,14 @@ impl Session {
         let Some(batch) = self.batch.take() else {
             return Answer::Error("there is no batch: `begin` begins one".into());
         };
-        let nothing = |at: Option<usize>, message: &str| {
+        let nothing = |session: &mut Self, at: Option<usize>, message: &str| {
             let place = at.map(|at| format!("line {at} of the batch: ")).unwrap_or_default();
-            Answer::Error(format!("{place}{message}; nothing was changed"))
+            let message = format!("{place}{message}; nothing was changed");
+            session.log_bad_line(&message);
+            Answer::Error(message)
         };
         if let Some((at, message)) = &batch.bad {
-            return nothing(Some(*at), message);
+            return nothing(self, Some(*at), message);
         }
         let requests: Vec<Request<'_>> = batch
             .lines
@@ -238,7 +257,7 @@ impl Session {
                 self.log_changes("in a batch ", requests.iter());
                 Answer::Done
             }
-            Err(error) => nothing(error.index.map(|index| index + 1), &error.message),
+            Err(error) => nothing(self, error.index.map(|index| index + 1), &error.message),
         }
     }
 
@@ -303,6 +322,11 @@ impl Session {
         self.service.executor().execute(waiting, &mut answers);
         let done = waiting.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Answer::Done));
         self.log_changes("", done.map(|(request, _)| request));
+        for answer in &answers {
+            if let Answer::Error(message) = answer {
+                self.log_bad_line(message);
+            }
+        }
         waiting.clear();
         let places = slots.iter_mut().filter(|slot| matches!(slot, Slot::Waiting));
         for (slot, answer) in places.zip(answers) {

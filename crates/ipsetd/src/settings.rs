@@ -304,7 +304,13 @@ fn parse_networks(value: &Value) -> Result<Vec<IpPrefix>, SettingsError> {
             Ok(address) => Ok(IpPrefix::host(address)),
             Err(_) => word.parse::<IpPrefix>(),
         };
-        network.map_err(|_| value.bad(format!("`{word}` is neither an address nor a network")))
+        match network {
+            Err(_) => Err(value.bad(format!("`{word}` is neither an address nor a network"))),
+            // it would pass for a guard
+            Ok(network) if network.length() == 0 => Err(value
+                .bad(format!("`{word}` lets everybody in; hint: if that is meant, set IPSET_ALLOW_ANY=1"))),
+            Ok(network) => Ok(network),
+        }
     };
     value.words()?.into_iter().map(parse).collect()
 }

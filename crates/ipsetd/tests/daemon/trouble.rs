@@ -9,7 +9,7 @@ use crate::kit::{ADDRESS, Daemon, ask, command, connect, entries, exchange, sand
 fn each_bad_line_is_answered_and_the_next_ones_are_taken() {
     let sandbox = sandbox();
     sandbox.container.sh("ipset create small hash:ip maxelem 1; ipset add small 9.9.9.9");
-    let daemon = Daemon::start(&sandbox, &[("IPSET_ALLOW_ANY", "1"), ("IPSET_DEBUG", "1")], &[]);
+    let daemon = Daemon::start(&sandbox, &[("IPSET_ALLOW_ANY", "1")], &[]);
     let endless = [b"add blacklistsmtp ", "1".repeat(5000).as_bytes()].concat();
     let cases: [(&[u8], &str); 12] = [
         (
@@ -49,6 +49,18 @@ fn each_bad_line_is_answered_and_the_next_ones_are_taken() {
         assert!(log.iter().any(|line| line.contains(message)), "{message}: {log:#?}");
     }
     assert!(!log.concat().contains("something"), "{log:#?}");
+}
+
+/// The log tells of a client that has gone wrong, and is not filled by it.
+#[test]
+fn many_bad_lines_are_counted() {
+    let sandbox = sandbox();
+    let daemon = Daemon::open(&sandbox);
+    let answers = ask(&sandbox, &"add blacklistsmtp nonsense\n".repeat(50));
+    assert_eq!(answers.lines().filter(|line| line.starts_with("error: ")).count(), 50, "{answers}");
+    let (_, log) = daemon.stop();
+    assert_eq!(log.iter().filter(|line| line.contains("sent a bad line: ")).count(), 10, "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("was refused 40 lines more")), "{log:#?}");
 }
 
 /// What a line was read for is gone before it is carried out: no line says `ok`.
@@ -128,6 +140,11 @@ fn what_keeps_it_from_serving_is_said() {
             vec![],
             vec!["--allow-from", "10.0.0.0/33"],
             "--allow-from is `10.0.0.0/33`: `10.0.0.0/33` is neither an address nor a network",
+        ),
+        (
+            vec![("IPSET_ALLOW_FROM", "10.0.0.1,::/0")],
+            vec![],
+            "IPSET_ALLOW_FROM is `10.0.0.1,::/0`: `::/0` lets everybody in; hint: if that is meant, set IPSET_ALLOW_ANY=1",
         ),
         (
             vec![("IPSET_ALLOW_FORM", "10.0.0.1")],
