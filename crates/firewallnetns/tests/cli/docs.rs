@@ -220,8 +220,12 @@ fn what_is_not_run_here_is_there() {
     let options =
         ["benches/src/main.rs", "crates/firewallnetns/examples/iptables-tests/main.rs"].map(read).concat();
     for (page, _, text) in blocks_of(&[Kind::Outside]) {
-        for word in text.split_whitespace() {
-            if word.starts_with("./") || word.starts_with("tools/") || word.starts_with("packaging/") {
+        let mut words = text.split_whitespace();
+        while let Some(word) = words.next() {
+            if word == "--bin" {
+                let name = words.next().expect("a name");
+                assert!(root().join(format!("benches/src/bin/{name}.rs")).exists(), "{page}: {word} {name}");
+            } else if word.starts_with("./") || word.starts_with("tools/") || word.starts_with("packaging/") {
                 let mode = fs::metadata(root().join(word)).expect(word).permissions().mode();
                 assert_eq!(mode & 0o111, 0o111, "{page}: {word} can be run");
             } else if let Some(option) = word.strip_prefix("--")
