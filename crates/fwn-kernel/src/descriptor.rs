@@ -77,7 +77,8 @@ mod tests {
             let (length, received) = receive(&peer, &mut [0; 16]).expect("received");
             assert_eq!((length, received.len()), (4, count));
             drop((sent, received, sender, peer));
-            other_end.set_nonblocking(true).expect("set");
+            // a child that was forked meanwhile has them, too, until it runs its program
+            other_end.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("set");
             let mut rest = Vec::new();
             other_end.read_to_end(&mut rest).unwrap_or_else(|error| panic!("{count}: still open: {error}"));
             assert_eq!(rest, b"x");
