@@ -302,7 +302,7 @@ fn remove_set(client: &mut SetClient, set: &RecordedSet, keep: Keep<'_>) {
             return;
         }
     }
-    match client.destroy(&set.name) {
+    match client.destroy_released(&set.name) {
         Err(error) if !error.is_missing() => log::warn!("cannot remove set `{}`: {error}", set.name),
         _ => {}
     }

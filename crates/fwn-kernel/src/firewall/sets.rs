@@ -150,7 +150,7 @@ impl<'a> SetChanges<'a> {
     pub(super) fn undo(&mut self, client: &mut SetClient) {
         for done in std::mem::take(&mut self.done).into_iter().rev() {
             let result = match &done {
-                Done::Made(name) => client.destroy(name),
+                Done::Made(name) => client.destroy_released(name),
                 Done::Swapped { name, temporary } => client.swap(name, temporary),
             };
             if let Err(error) = result {
@@ -168,7 +168,7 @@ impl<'a> SetChanges<'a> {
         });
         let mut left = self.recorded();
         for name in temporary.chain(std::mem::take(&mut self.obsolete)) {
-            if let Err(error) = client.destroy(&name)
+            if let Err(error) = client.destroy_released(&name)
                 && !error.is_missing()
             {
                 log::warn!("cannot remove set `{name}`: {error}");

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use fwn_plan::netfilter::Family;
 use fwn_plan::set::{CreateOptions, Entry, SetKind, SetSpec, render_add, render_create};
@@ -26,6 +27,11 @@ pub(super) const MESSAGE_BYTES: usize = 4096;
 const SEND_BYTES: usize = 64 * 1024;
 /// Room for those answers where the default is smaller: an answer that does not fit is lost without a sign.
 const RECEIVE_BYTES: usize = 8 * SEND_BYTES;
+
+/// How often a set is tried to destroy that rules used until just now, and the pause between: together some grace
+/// periods of RCU (6 to 16 ms each, more on a busy machine).
+const RELEASE_ATTEMPTS: u32 = 40;
+const RELEASE_PAUSE: Duration = Duration::from_millis(5);
 
 /// A set with its entries, as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,6 +276,25 @@ impl SetClient {
     /// There is none (see [`SetError::is_missing`]), or something uses it.
     pub fn destroy(&mut self, set: &str) -> Result<(), SetError> {
         self.simple(Command::Destroy, set, None)
+    }
+
+    /// Destroys a set that rules used until just now. The kernel lets go of it when it destroys the rules, some time
+    /// after the batch. Closing the batch's socket waits for that, but not where the work has just begun
+    /// (`nft_rcv_nl_event`, `net/netfilter/nf_tables_api.c`), and nothing tells when it is done: so a set in use is tried
+    /// again for a moment.
+    ///
+    /// # Errors
+    /// As [`SetClient::destroy`]
+    pub fn destroy_released(&mut self, set: &str) -> Result<(), SetError> {
+        let mut attempts = 1..RELEASE_ATTEMPTS;
+        loop {
+            match self.destroy(set) {
+                Err(error) if error.is_busy() && attempts.next().is_some() => {
+                    std::thread::sleep(RELEASE_PAUSE);
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Takes all entries out of a set.

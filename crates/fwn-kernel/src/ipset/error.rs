@@ -114,6 +114,11 @@ impl SetError {
             || matches!(self, Self::Entry { errno: libc::ENOENT, .. })
     }
 
+    /// Whether a rule or a list of sets uses the set.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Refused { errno: BUSY, .. })
+    }
+
     /// Whether the set, or the entry, is there already.
     pub fn is_there(&self) -> bool {
         match self {
@@ -134,6 +139,8 @@ impl SetError {
 
 /// `IPSET_ERR_FIND_TYPE` (`linux/netfilter/ipset/ip_set.h`)
 pub const FIND_TYPE: i32 = 4098;
+/// `IPSET_ERR_BUSY`
+pub const BUSY: i32 = 4100;
 /// `IPSET_ERR_EXIST`: the entry is there (add) or is not (delete, test).
 pub const EXIST: i32 = 4103;
 /// `IPSET_ERR_TYPE_SPECIFIC`: from here on the meaning depends on the type.
@@ -169,7 +176,7 @@ fn core_words(command: Command, errno: i32) -> Option<&'static str> {
         (4097, _) => "the kernel does not understand the request",
         (FIND_TYPE, _) => "the kernel does not offer this set type",
         (4099, _) => "the kernel has no room for more sets",
-        (4100, _) => "a rule or a list of sets uses it",
+        (BUSY, _) => "a rule or a list of sets uses it",
         (4101, Command::Rename) => "another set has the new name",
         (4101, Command::Swap) => "there is no such second set",
         (4102, _) => "the two sets differ in their types",
