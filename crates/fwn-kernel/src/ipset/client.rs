@@ -30,7 +30,7 @@ const RECEIVE_BYTES: usize = 8 * SEND_BYTES;
 
 /// How often a set is tried to destroy that rules used until just now, and the pause between: together some grace
 /// periods of RCU (6 to 16 ms each, more on a busy machine).
-const RELEASE_ATTEMPTS: u32 = 40;
+const RELEASE_ATTEMPTS: u32 = 100;
 const RELEASE_PAUSE: Duration = Duration::from_millis(5);
 
 /// A set with its entries, as listed.
