@@ -12,11 +12,12 @@ use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// First chunk of the first thread: what a call with a few rules needs.
+/// First chunk of the first thread: twice what a call with a few rules needs, and so the only one that is not mapped at
+/// once.
 const FIRST: usize = 256 * 1024;
 /// First chunk of all others, which wait for something or look at something: it is lost when they end.
 const FIRST_OF_OTHERS: usize = 16 * 1024;
-/// Largest chunk, and the largest piece whose pages are all mapped at once.
+/// Largest chunk, and the largest piece of its own whose pages are all mapped at once.
 const MOST: usize = 1 << 20;
 /// From here on an allocation has pages of its own.
 const LARGE: usize = 128 * 1024;
@@ -128,7 +129,8 @@ unsafe impl GlobalAlloc for ShortLived {
 /// A piece of memory, and how many of its first bytes may not be zero.
 fn take(layout: Layout) -> (*mut u8, usize) {
     if is_large(layout) {
-        let pages = if layout.align() > PAGE { None } else { map(layout.size()) };
+        let size = layout.size();
+        let pages = if layout.align() > PAGE { None } else { map(size, size <= MOST) };
         return (pages.map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut), 0);
     }
     match list_of(layout).and_then(take_freed) {
@@ -190,7 +192,7 @@ fn new_chunk(size: usize, room: usize) -> Option<Chunk> {
         size => size,
     };
     let size = size.max(aligned(room, PAGE));
-    let start = map(size)?;
+    let start = map(size, size != FIRST)?;
     Some(Chunk { start, at: start, end: start + size, fresh: start, next: (size * 2).min(MOST) })
 }
 
@@ -224,11 +226,11 @@ fn aligned(address: usize, alignment: usize) -> usize {
     (address + alignment - 1) & !(alignment - 1)
 }
 
-/// New pages, all zero. They come in one go, since most of them will be used and each would be a fault of its own.
-/// Huge pages are not asked for: where memory is in pieces, the kernel stops to put it together.
-fn map(length: usize) -> Option<usize> {
+/// New pages, all zero. With `at_once` they come in one go, where most of them will be used and each would be a fault of
+/// its own. Huge pages are not asked for: where memory is in pieces, the kernel stops to put it together.
+fn map(length: usize, at_once: bool) -> Option<usize> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
-    let populate = if length <= MOST { libc::MAP_POPULATE } else { 0 };
+    let populate = if at_once { libc::MAP_POPULATE } else { 0 };
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | populate;
     // SAFETY: without an address of ours nothing that is mapped already is touched.
     let memory = unsafe { libc::mmap(ptr::null_mut(), length, access, flags, -1, 0) };
