@@ -70,7 +70,7 @@ impl SetClient {
         let mut kernel = None;
         let asked = client.ask(
             Command::Protocol,
-            NLM_F_ACK,
+            0,
             |_| (),
             |attrs| {
                 let most = attrs.clone().find(attr::PROTOCOL)?.ok_or(Malformed)?.u8()?;
@@ -352,7 +352,7 @@ impl SetClient {
         let mut found = None;
         let asked = self.ask(
             Command::Header,
-            NLM_F_ACK,
+            0,
             |writer| {
                 writer.string(attr::SETNAME, set);
             },
@@ -382,7 +382,7 @@ impl SetClient {
         let mut index = None;
         let asked = self.ask(
             Command::GetByName,
-            NLM_F_ACK,
+            0,
             |writer| {
                 writer.string(attr::SETNAME, set);
             },
@@ -444,7 +444,7 @@ impl SetClient {
         let mut unknown = None;
         let asked = self.ask(
             Command::List,
-            NLM_F_ACK | NLM_F_DUMP,
+            NLM_F_DUMP,
             |writer| {
                 if let Some(set) = set {
                     writer.string(attr::SETNAME, set);
@@ -487,7 +487,7 @@ impl SetClient {
         let mut kernel = None;
         let asked = self.ask(
             Command::Type,
-            NLM_F_ACK,
+            0,
             |writer| {
                 writer.string(attr::TYPENAME, kind.name()).u8(attr::FAMILY, family_number(family));
             },
@@ -513,7 +513,8 @@ impl SetClient {
         Ok(revision)
     }
 
-    /// Sends one message and gives the attributes of each answer to `each`.
+    /// Sends one message and gives the attributes of each answer to `each`. A change needs `NLM_F_ACK`; a question has its
+    /// answer.
     fn ask(
         &mut self,
         command: Command,

@@ -8,7 +8,7 @@ use nix::sys::socket::{
 };
 
 use super::attr::{align, ne32};
-use super::message::{HEADER, NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
+use super::message::{HEADER, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR};
 use super::socket::NetlinkSocket;
 
 /// Runs `work` with a socket whose requests `answers` answers: it is given each request, and gives the datagrams that
@@ -50,7 +50,8 @@ fn serve(kernel: &OwnedFd, answers: &(impl Fn(&[u8]) -> Vec<Vec<u8>> + Sync)) {
     }
 }
 
-/// What the last message of a request waits for: the end of a dump, or an acknowledgement.
+/// What ends all waiting for answers to the last message of a request: the end of a dump, or an acknowledgement. Where
+/// none was asked for it comes too late to matter.
 fn last_answer(request: &[u8]) -> Option<Vec<u8>> {
     let mut last = request;
     while let Some(rest) =
@@ -61,8 +62,7 @@ fn last_answer(request: &[u8]) -> Option<Vec<u8>> {
     let flags = u16::from_ne_bytes([*last.get(6)?, *last.get(7)?]);
     let kind = match flags {
         _ if flags & NLM_F_DUMP == NLM_F_DUMP => NLMSG_DONE,
-        _ if flags & NLM_F_ACK != 0 => NLMSG_ERROR,
-        _ => return None,
+        _ => NLMSG_ERROR,
     };
     Some(message(kind, ne32(last, 8)?, &[0; 4]))
 }

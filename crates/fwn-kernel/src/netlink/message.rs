@@ -48,12 +48,14 @@ pub const fn nfnl_type(subsystem: u8, message: u8) -> u16 {
 pub struct Messages {
     buffer: Vec<u8>,
     count: u32,
+    /// Flags of the last one.
+    flags: u16,
 }
 
 impl Messages {
     /// None, with room for so many bytes of them.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { buffer: Vec::with_capacity(bytes), count: 0 }
+        Self { buffer: Vec::with_capacity(bytes), ..Self::default() }
     }
 
     /// Appends a message: its type, flags (`NLM_F_REQUEST` is added), what stands before the attributes
@@ -88,7 +90,14 @@ impl Messages {
         let length = u32::try_from(self.buffer.len() - start).unwrap_or(u32::MAX);
         self.buffer[start..start + 4].copy_from_slice(&length.to_ne_bytes());
         self.count += 1;
+        self.flags = flags;
         Ok(number)
+    }
+
+    /// Whether the kernel answers the last one with one message, and nothing follows: it neither lists nor
+    /// acknowledges.
+    pub(super) fn has_one_answer(&self) -> bool {
+        self.flags & NLM_F_ACK == 0 && self.flags & NLM_F_DUMP != NLM_F_DUMP
     }
 
     /// Number of messages.

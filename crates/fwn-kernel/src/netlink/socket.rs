@@ -3,9 +3,9 @@
 //! A socket belongs for its whole life to the network namespace that its opening thread was in; it can be used
 //! from any thread afterwards.
 
-use std::cell::Cell;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -117,26 +117,34 @@ const KERNEL: u32 = 0;
 /// of several messages without the privilege, nfnetlink refuses the first and forgets the rest.
 const PATIENCE: i64 = 10;
 
-thread_local! {
-    /// What is read into, one a thread: no answer outlives the question, and a daemon has thousands of sockets.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
+/// So many buffers are kept that nobody reads into.
+const SPARE_BUFFERS: usize = 4;
 
-/// The buffer of this thread, as long as a question takes.
+/// What was read into and will be again: no answer outlives the question, and a daemon has thousands of sockets. Not one
+/// a thread, whose end would have to be watched: that costs a short-lived process more than all its locks.
+static BUFFERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// A buffer, as long as a question takes.
 struct Buffer(Vec<u8>);
 
 impl Buffer {
     fn take() -> Self {
-        let buffer = BUFFER.take();
-        // none yet; or a question within a question
-        Self(if buffer.is_empty() { vec![0; RECEIVE_BUFFER] } else { buffer })
+        Self(buffers().pop().unwrap_or_else(|| vec![0; RECEIVE_BUFFER]))
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        BUFFER.set(std::mem::take(&mut self.0));
+        let mut buffers = buffers();
+        if buffers.len() < SPARE_BUFFERS {
+            buffers.push(std::mem::take(&mut self.0));
+        }
     }
+}
+
+fn buffers() -> MutexGuard<'static, Vec<Vec<u8>>> {
+    // a buffer is whole whatever became of who read into it
+    BUFFERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A blocking netlink socket.
@@ -225,8 +233,8 @@ impl NetlinkSocket {
         }
     }
 
-    /// Sends `messages` and gives every answer to `each`, until the last message is answered for good: by an
-    /// acknowledgement (so its flags need `NLM_F_ACK`), an error, or the end of a dump.
+    /// Sends `messages` and gives every answer to `each`, until the last message is answered for good: with `NLM_F_ACK`
+    /// by an acknowledgement, with `NLM_F_DUMP` by the end of the list, without either by its one answer; or by an error.
     ///
     /// # Errors
     /// [`SocketError::Kernel`] with every message that the kernel refused; [`SocketError::Interrupted`] where a
@@ -238,6 +246,7 @@ impl NetlinkSocket {
     ) -> Result<(), SocketError> {
         let Some(last) = messages.count().checked_sub(1) else { return Ok(()) };
         let first = self.send(messages)?;
+        let one_answer = messages.has_one_answer();
         let mut refused = Vec::new();
         let mut interrupted = false;
         let mut buffer = Buffer::take();
@@ -252,9 +261,10 @@ impl NetlinkSocket {
                 interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
                 if !matches!(message.kind, NLMSG_ERROR | NLMSG_DONE) {
                     each(message)?;
-                    continue;
-                }
-                if message.errno()? != 0 {
+                    if !one_answer {
+                        continue;
+                    }
+                } else if message.errno()? != 0 {
                     refused.push(kernel_error(&message, number)?);
                 }
                 if number == last {
