@@ -87,9 +87,9 @@ impl From<Failure> for CniError {
                 let message = format!("{step} is not possible: it is too long: {source}");
                 Failure::Configuration(Problem::new(origin, message).into()).into()
             }
-            Failure::Apply(
-                error @ (ApplyError::Journal(_) | ApplyError::Firewall(FirewallError::Journal(_))),
-            ) => Self::new(ErrorCode::Io, with_causes(&error)),
+            Failure::Apply(error @ ApplyError::Firewall(FirewallError::Journal(_))) => {
+                Self::new(ErrorCode::Io, with_causes(&error))
+            }
             Failure::Apply(error) => Self::new(ErrorCode::ApplyFailed, with_causes(&error)),
             // what it refuses is wrong with the configuration
             Failure::Ipsetd(error @ ClientError::Refused { .. }, origin) => {

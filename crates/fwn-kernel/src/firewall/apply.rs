@@ -15,11 +15,11 @@ use fwn_plan::rule::databases::Databases;
 
 use super::compare::compare;
 use super::compose::Request;
-use super::observed::observe;
+use super::observed::{Ruleset, observe};
 use super::owner::OwnerId;
 use super::record::{Record, RecordedNetns, RecordedSet};
 use super::sets::{SetChanges, sweep};
-use super::{FirewallError, put_in_force, take_out};
+use super::{FirewallError, announce, put_in_force, take_out};
 use crate::encode::native::NativeContext;
 use crate::encode::plan::{EncodePlanError, encode_plan};
 use crate::encode::scratch_sets::make_scratch_sets;
@@ -95,9 +95,6 @@ pub enum ApplyError {
     /// Rules could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodePlanError),
-    /// What is to be remembered of sets could not be written down.
-    #[error("cannot write down what will be in force")]
-    Journal(#[source] io::Error),
     /// The rules could not be put in force or taken out.
     #[error(transparent)]
     Firewall(#[from] FirewallError),
@@ -161,8 +158,8 @@ impl Connection {
     }
 }
 
-/// Puts a plan in force and closes the connection. `journal` writes down what DEL will need, before the namespace is
-/// changed and again once it has been read back.
+/// Puts a plan in force and closes the connection. `journal` writes down what DEL will need: before the namespace is
+/// changed what there may be, once it has been read back what there is.
 ///
 /// # Errors
 /// See [`ApplyError`]: the namespace then holds what it held before, unless [`ApplyError::is_in_force`].
@@ -174,17 +171,27 @@ pub fn apply(
     let mut sets = SetChanges::default();
     if !request.plan.sets.is_empty() || request.previous.is_some_and(|record| !record.sets.is_empty()) {
         sets = SetChanges::plan(connection.sets()?, &request.plan.sets, request.previous)?;
-        // sets carry no mark: what a kill leaves behind can only be known from here
-        journal(&sets.intent(request, connection.netns)).map_err(ApplyError::Journal)?;
-        if let Err(error) = sets.make(connection.sets()?) {
-            sets.undo(connection.sets()?);
-            return Err(error);
-        }
     }
-    let result = rules(&mut connection, request, &sets, journal);
+    let recorded = sets.with_obsolete(request.previous);
+    let compose = Request {
+        attachment: request.attachment,
+        netns: connection.netns,
+        plan: request.plan,
+        render: &|_, op| render_rule_op(op),
+        sets: &recorded,
+        previous: request.previous,
+        siblings: request.siblings,
+    };
+    // sets carry no mark: what a kill leaves behind can only be known from here
+    let announced = announce(&mut connection.nft, &compose, journal)?;
     if sets.is_empty() {
-        return result;
+        return rules(&mut connection, request, &compose, announced, journal);
     }
+    if let Err(error) = sets.make(connection.sets()?) {
+        sets.undo(connection.sets()?);
+        return Err(error);
+    }
+    let result = rules(&mut connection, request, &compose, announced, journal);
     connection.sets()?;
     let Connection { nft, sets: client, .. } = connection;
     let mut client = client?;
@@ -221,7 +228,8 @@ fn close_after_batch(nft: NetlinkSocket) {
 fn rules(
     connection: &mut Connection,
     request: &ApplyRequest<'_>,
-    sets: &SetChanges<'_>,
+    compose: &Request<'_>,
+    announced: Ruleset,
     journal: &mut dyn FnMut(&Record) -> io::Result<()>,
 ) -> Result<Record, ApplyError> {
     let mut indexes = BTreeMap::new();
@@ -236,17 +244,7 @@ fn rules(
     if encoded.by_iptables > 0 {
         log::info!("iptables encodes {} of the rules", encoded.by_iptables);
     }
-    let compose = Request {
-        attachment: request.attachment,
-        netns: connection.netns,
-        plan: request.plan,
-        encoded: &encoded.tables,
-        render: &|_, op| render_rule_op(op),
-        sets: &sets.with_obsolete(request.previous),
-        previous: request.previous,
-        siblings: request.siblings,
-    };
-    Ok(put_in_force(&mut connection.nft, &compose, journal)?)
+    Ok(put_in_force(&mut connection.nft, compose, &encoded.tables, announced, journal)?)
 }
 
 /// What is to be done with the contents of a set before it is removed.

@@ -1,5 +1,6 @@
 //! What has to be done so that a plan is in force: plan, encoded rules, and what is there come in; one batch and
-//! the record of it go out. Pure: no socket, no clock.
+//! the record of it go out. What the record will say of tables, chains and policies is known before the rules are
+//! encoded. Pure: no socket, no clock.
 //!
 //! Rules of others are neither moved nor touched. What this attachment had before goes in the same batch, so
 //! there is no moment without a firewall, and applying again doubles nothing.
@@ -31,10 +32,8 @@ pub struct Request<'a> {
     pub netns: RecordedNetns,
     /// What.
     pub plan: &'a Plan,
-    /// The encoded rules: one for each rule of each table of the plan.
-    pub encoded: &'a [Vec<EncodedRule>],
     /// A rule in the syntax of iptables, for the record.
-    pub render: &'a dyn Fn(&TablePlan, &RuleOp) -> String,
+    pub render: &'a (dyn Fn(&TablePlan, &RuleOp) -> String + Sync),
     /// The sets that it uses, for the record.
     pub sets: &'a [RecordedSet],
     /// What the attachment has in force already.
@@ -134,33 +133,59 @@ pub enum ComposeError {
     },
 }
 
+/// The record of what [`compose`] will make of `request` where `observed` is, without the rules.
+///
+/// # Errors
+/// See [`ComposeError`].
+pub fn expect<'a>(request: &Request<'a>, observed: &'a Ruleset) -> Result<Record, ComposeError> {
+    let scene = scene(request, observed);
+    let mut changes = Changes::default();
+    let tables = request.plan.tables.iter().map(|plan| {
+        let composer = TableComposer::new(&scene, plan, request);
+        composer.frame(&composer.rules_by_chain(), &mut changes)
+    });
+    Ok(record(request, tables.collect::<Result<_, _>>()?))
+}
+
 /// The batch that puts `request` in force where `observed` is, and the record of it; the record is complete when
-/// [`Record::read_back`] has seen the result.
+/// [`Record::describe`] has been told the words, and [`Record::read_back`] has seen the result. `encoded` has a rule for
+/// each rule of each table of the plan.
 ///
 /// # Errors
 /// See [`ComposeError`].
 pub fn compose<'a>(
     request: &Request<'a>,
+    encoded: &'a [Vec<EncodedRule>],
     observed: &'a Ruleset,
 ) -> Result<(Changes<'a>, Record), ComposeError> {
-    let owner = OwnerId::of(request.attachment);
-    let scene = Scene::new(observed, owner, request.previous, request.siblings);
+    let scene = scene(request, observed);
     let scope = request.previous.map_or(Scope::RulesOnly, Scope::Recorded);
     let mut changes = retire(&scene, scope, request.plan);
     let mut tables = Vec::new();
     for (at, plan) in request.plan.tables.iter().enumerate() {
-        let encoded = request.encoded.get(at).map(Vec::as_slice).unwrap_or_default();
+        let encoded = encoded.get(at).map(Vec::as_slice).unwrap_or_default();
         if encoded.len() != plan.rules.len() {
             let (planned, encoded) = (plan.rules.len(), encoded.len());
             return Err(ComposeError::Encoded { family: plan.family, table: plan.table, planned, encoded });
         }
-        let previous = request.previous.and_then(|record| record.table(plan.family, plan.table.name()));
-        let existing = observed.table(plan.family, plan.table.name());
-        let composer = TableComposer { scene: &scene, plan, encoded, previous, existing };
-        tables.push(composer.compose(request, &mut changes)?);
+        let composer = TableComposer::new(&scene, plan, request);
+        let by_chain = composer.rules_by_chain();
+        let mut record = composer.frame(&by_chain, &mut changes)?;
+        for (chain, indexes) in &by_chain {
+            composer.rules(chain, indexes, encoded, &mut changes, &mut record)?;
+        }
+        tables.push(record);
     }
+    Ok((changes, record(request, tables)))
+}
+
+fn scene<'a>(request: &Request<'a>, observed: &'a Ruleset) -> Scene<'a, 'a> {
+    Scene::new(observed, OwnerId::of(request.attachment), request.previous, request.siblings)
+}
+
+fn record(request: &Request<'_>, tables: Vec<RecordedTable>) -> Record {
     let made_at = request.siblings.iter().chain(request.previous).map(|record| record.made_at).max();
-    let record = Record {
+    Record {
         version: Version,
         attachment: request.attachment.into(),
         netns: request.netns,
@@ -168,23 +193,30 @@ pub fn compose<'a>(
         pending: false,
         sets: request.sets.to_vec(),
         tables,
-    };
-    Ok((changes, record))
+    }
 }
 
 /// One table of the plan.
 struct TableComposer<'a, 'c> {
     scene: &'c Scene<'a, 'c>,
     plan: &'a TablePlan,
-    encoded: &'a [EncodedRule],
     previous: Option<&'c RecordedTable>,
     existing: Option<&'a ObservedTable>,
 }
 
-impl<'a> TableComposer<'a, '_> {
-    fn compose(
+impl<'a, 'c> TableComposer<'a, 'c> {
+    fn new(scene: &'c Scene<'a, 'c>, plan: &'a TablePlan, request: &Request<'a>) -> Self
+    where
+        'a: 'c,
+    {
+        let previous = request.previous.and_then(|record| record.table(plan.family, plan.table.name()));
+        Self { scene, plan, previous, existing: scene.observed.table(plan.family, plan.table.name()) }
+    }
+
+    /// Table, chains and policies, and the record of them.
+    fn frame(
         &self,
-        request: &Request<'a>,
+        by_chain: &[(&'a str, Vec<usize>)],
         changes: &mut Changes<'a>,
     ) -> Result<RecordedTable, ComposeError> {
         let plan = self.plan;
@@ -207,9 +239,8 @@ impl<'a> TableComposer<'a, '_> {
             }
             Some(_) => {}
         }
-        let by_chain = self.rules_by_chain();
         for hook in plan.table.hooks() {
-            self.builtin(*hook, &by_chain, changes, &mut record)?;
+            self.builtin(*hook, by_chain, changes, &mut record)?;
         }
         for chain in &plan.chains {
             self.user_chain(&chain.name, &chain.origin, changes, &mut record)?;
@@ -219,8 +250,8 @@ impl<'a> TableComposer<'a, '_> {
                 return Err(self.no_chain(&policy.chain, &policy.origin));
             }
         }
-        for (chain, rules) in &by_chain {
-            self.rules(chain, rules, request, changes, &mut record)?;
+        for (chain, indexes) in by_chain {
+            self.existing_chain(chain, indexes, &mut record)?;
         }
         Ok(record)
     }
@@ -229,14 +260,18 @@ impl<'a> TableComposer<'a, '_> {
     fn rules_by_chain(&self) -> Vec<(&'a str, Vec<usize>)> {
         let mut places = HashMap::new();
         let mut by_chain: Vec<(&str, Vec<usize>)> = Vec::new();
-        for (index, rule) in self.plan.rules.iter().enumerate() {
-            let place = *places.entry(rule.chain.as_str()).or_insert_with(|| {
-                by_chain.push((&rule.chain, Vec::new()));
+        let mut index = 0;
+        // those of one chain mostly follow each other
+        for run in self.plan.rules.chunk_by(|one, next| one.chain == next.chain) {
+            let Some(chain) = run.first().map(|rule| rule.chain.as_str()) else { continue };
+            let place = *places.entry(chain).or_insert_with(|| {
+                by_chain.push((chain, Vec::new()));
                 by_chain.len() - 1
             });
             if let Some((_, rules)) = by_chain.get_mut(place) {
-                rules.push(index);
+                rules.extend(index..index + run.len());
             }
+            index += run.len();
         }
         by_chain
     }
@@ -355,11 +390,33 @@ impl<'a> TableComposer<'a, '_> {
         Ok(())
     }
 
+    /// A chain that gets rules is built in, asked for, or there already.
+    fn existing_chain(
+        &self,
+        chain: &'a str,
+        indexes: &[usize],
+        record: &mut RecordedTable,
+    ) -> Result<(), ComposeError> {
+        if record.chain(chain).is_some() {
+            return Ok(());
+        }
+        let first = indexes.first().and_then(|index| self.plan.rules.get(*index));
+        match (self.chain(chain), first) {
+            (Some(existing), _) => {
+                let created = self.chain_is_ours(existing);
+                record.chains.push(RecordedChain { name: chain.to_owned(), created });
+                Ok(())
+            }
+            (None, Some(first)) => Err(self.no_chain(chain, &first.origin)),
+            (None, None) => Ok(()),
+        }
+    }
+
     fn rules(
         &self,
         chain: &'a str,
         indexes: &[usize],
-        request: &Request<'a>,
+        encoded: &'a [EncodedRule],
         changes: &mut Changes<'a>,
         record: &mut RecordedTable,
     ) -> Result<(), ComposeError> {
@@ -367,11 +424,6 @@ impl<'a> TableComposer<'a, '_> {
         let ops: Vec<_> = indexes.iter().filter_map(|index| plan.rules.get(*index)).collect();
         let Some(first) = ops.first() else { return Ok(()) };
         let existing = self.chain(chain);
-        if record.chain(chain).is_none() {
-            let Some(existing) = existing else { return Err(self.no_chain(chain, &first.origin)) };
-            let created = self.chain_is_ours(existing);
-            record.chains.push(RecordedChain { name: chain.to_owned(), created });
-        }
         let others: Vec<u64> = existing
             .iter()
             .flat_map(|chain| &chain.rules)
@@ -402,7 +454,7 @@ impl<'a> TableComposer<'a, '_> {
                 continue;
             };
             let (Some(op), Some(index)) = (ops.get(new), indexes.get(new)) else { continue };
-            let Some(rule) = self.encoded.get(*index) else { continue };
+            let Some(rule) = encoded.get(*index) else { continue };
             decode_expressions(&rule.expressions)
                 .try_for_each(|expression| expression.map(drop))
                 .map_err(|source| ComposeError::Malformed { origin: Box::new(op.origin.clone()), source })?;
@@ -419,8 +471,8 @@ impl<'a> TableComposer<'a, '_> {
             record.rules.push(RecordedRule {
                 chain: chain.to_owned(),
                 ordinal,
-                text: (request.render)(plan, op),
-                origin: op.origin.to_string(),
+                text: String::new(),
+                origin: String::new(),
                 digest: None,
             });
         }

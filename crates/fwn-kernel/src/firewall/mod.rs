@@ -15,13 +15,14 @@ mod sets;
 pub mod view;
 
 use self::compare::{Difference, compare};
-use self::compose::{ComposeError, Request, compose};
-use self::observed::observe;
+use self::compose::{ComposeError, Request, compose, expect};
+use self::observed::{Ruleset, observe, observe_in};
 use self::owner::OwnerId;
 use self::record::Record;
 use self::remove::removal;
 use crate::netlink::socket::NetlinkSocket;
-use crate::nft::observe::NftError;
+use crate::nft::EncodedRule;
+use crate::nft::observe::{NftError, next_generation};
 use crate::nft::transaction::CommitError;
 
 /// How often a change is decided anew because somebody else was quicker.
@@ -40,7 +41,7 @@ pub enum FirewallError {
     #[error(transparent)]
     Commit(#[from] CommitError),
     /// What DEL will need could not be written down.
-    #[error("cannot write down what is in force")]
+    #[error("cannot write down what is, or will be, in force")]
     Journal(#[source] std::io::Error),
     /// The batch went through, what followed did not, and the rules could not, or must not, be taken out again.
     #[error("the firewall is in force, but {source}", source = .0)]
@@ -57,8 +58,25 @@ fn lines(differences: &[Difference]) -> String {
 /// Writes down what DEL and CHECK will need.
 pub type Journal<'a> = &'a mut dyn FnMut(&Record) -> std::io::Result<()>;
 
-/// Puts `request` in force in the namespace of `socket`, all of it or nothing, and reads it back. The record goes to
-/// `journal` before the namespace is changed, without the rules, and whole once what the kernel made of them is known.
+/// Looks at what is there, and tells `journal` what there may be from now on until the rules of `request` are read back.
+/// Nothing of it may be made before.
+///
+/// # Errors
+/// [`FirewallError::Observe`], [`FirewallError::Compose`], [`FirewallError::Journal`]
+pub fn announce(
+    socket: &mut NetlinkSocket,
+    request: &Request<'_>,
+    journal: Journal<'_>,
+) -> Result<Ruleset, FirewallError> {
+    let observed = observe(socket)?;
+    let intent = expect(request, &observed)?.intent(request.previous, &observed);
+    journal(&intent).map_err(FirewallError::Journal)?;
+    Ok(observed)
+}
+
+/// Puts `request` in force in the namespace of `socket`, all of it or nothing, and reads it back. `encoded` has a rule for
+/// each of the plan, `announced` is what [`announce`] saw. The record goes to `journal` once what the kernel made of the
+/// rules is known.
 ///
 /// # Errors
 /// See [`FirewallError`]; the namespace holds what it held before. [`FirewallError::Unconfirmed`] differs: where this
@@ -67,19 +85,25 @@ pub type Journal<'a> = &'a mut dyn FnMut(&Record) -> std::io::Result<()>;
 pub fn put_in_force(
     socket: &mut NetlinkSocket,
     request: &Request<'_>,
+    encoded: &[Vec<EncodedRule>],
+    announced: Ruleset,
     journal: Journal<'_>,
 ) -> Result<Record, FirewallError> {
     let mut attempts = 1..ATTEMPTS;
-    let mut record = loop {
-        let observed = observe(socket)?;
-        let (changes, record) = compose(request, &observed)?;
-        journal(&record.intent(request.previous)).map_err(FirewallError::Journal)?;
+    let mut observed = announced;
+    let (mut record, generation) = loop {
+        let (changes, record) = compose(request, encoded, &observed)?;
         match changes.commit(socket, Some(observed.generation)) {
             Err(CommitError::Changed) if attempts.next().is_some() => {}
-            result => break result.map(|()| record)?,
+            Err(error) => return Err(error.into()),
+            Ok(()) if changes.is_empty() => break (record, observed.generation),
+            Ok(()) => break (record, next_generation(observed.generation)),
         }
+        observed = announce(socket, request, journal)?;
     };
-    let Err(error) = confirm(socket, &mut record, request.siblings, journal) else { return Ok(record) };
+    record.describe(request.plan, request.render);
+    let confirmed = confirm(socket, generation, &mut record, request.siblings, journal);
+    let Err(error) = confirmed else { return Ok(record) };
     let owner = OwnerId::of(request.attachment);
     match request.previous {
         None if take_out(socket, owner, Some(&record), request.siblings).is_ok() => Err(error),
@@ -89,11 +113,12 @@ pub fn put_in_force(
 
 fn confirm(
     socket: &mut NetlinkSocket,
+    generation: u32,
     record: &mut Record,
     siblings: &[Record],
     journal: Journal<'_>,
 ) -> Result<(), FirewallError> {
-    let observed = observe(socket)?;
+    let observed = observe_in(socket, generation)?;
     record.read_back(&observed);
     let differences = compare(record, &observed, siblings);
     if differences.is_empty() {

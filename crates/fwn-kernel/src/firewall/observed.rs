@@ -54,7 +54,15 @@ impl From<RuleMessage<'_>> for ObservedRule {
 /// # Errors
 /// See [`NftError`].
 pub fn observe(socket: &mut NetlinkSocket) -> Result<Ruleset, NftError> {
-    observe_as(socket, |rule| rule.into())
+    observe_as(socket, None, |rule| rule.into())
+}
+
+/// The same where it should be in this generation.
+///
+/// # Errors
+/// See [`NftError`].
+pub(super) fn observe_in(socket: &mut NetlinkSocket, generation: u32) -> Result<Ruleset, NftError> {
+    observe_as(socket, Some(generation), |rule| rule.into())
 }
 
 /// The same, with the expressions of every rule.
@@ -62,5 +70,5 @@ pub fn observe(socket: &mut NetlinkSocket) -> Result<Ruleset, NftError> {
 /// # Errors
 /// See [`NftError`].
 pub(super) fn observe_verbatim(socket: &mut NetlinkSocket) -> Result<Ruleset, NftError> {
-    observe_as(socket, |rule| ObservedRule { expressions: rule.expressions.to_vec(), ..rule.into() })
+    observe_as(socket, None, |rule| ObservedRule { expressions: rule.expressions.to_vec(), ..rule.into() })
 }

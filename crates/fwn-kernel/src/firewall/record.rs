@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
 use fwn_plan::netfilter::{Family, Policy, Table};
-use fwn_plan::plan::Attachment;
+use fwn_plan::plan::{Attachment, Plan, RuleOp, TablePlan};
 use serde::{Deserialize, Serialize};
 
 use super::observed::{ObservedTable, Ruleset};
@@ -204,10 +204,11 @@ impl Record {
     }
 
     /// What there may be from before the batch until it is read back, when nobody can know whether this or `previous`
-    /// is in force: all that a DEL has to find. Not the rules: those carry their marks, and none that could be told by
-    /// what it says has been seen yet.
+    /// is in force: all that a DEL has to find. Not the rules: those carry their marks, and none of the new ones that
+    /// could be told by what it says has been seen yet. Only those of `previous` that are `observed` to have lost their
+    /// marks are known by nothing else.
     #[must_use]
-    pub fn intent(&self, previous: Option<&Self>) -> Self {
+    pub fn intent(&self, previous: Option<&Self>, observed: &Ruleset) -> Self {
         let mut record = Self {
             version: self.version,
             attachment: self.attachment.clone(),
@@ -224,6 +225,10 @@ impl Record {
                 continue;
             };
             new.created |= old.created;
+            let seen = observed.table(old.family, old.table.name());
+            if seen.is_some_and(|table| !old.unmarked(self.owner(), table).is_empty()) {
+                new.rules.clone_from(&old.rules);
+            }
             for chain in &old.chains {
                 if new.chain(&chain.name).is_none() {
                     new.chains.push(chain.clone());
@@ -236,6 +241,17 @@ impl Record {
             }
         }
         record
+    }
+
+    /// Completes the record by the words of the rules of `plan`, which is the one that it was composed of.
+    pub fn describe(&mut self, plan: &Plan, render: &(dyn Fn(&TablePlan, &RuleOp) -> String + Sync)) {
+        for (table, half) in self.tables.iter_mut().zip(&plan.tables) {
+            for rule in &mut table.rules {
+                let Some(op) = half.rules.get(rule.ordinal as usize) else { continue };
+                rule.text = render(half, op);
+                rule.origin = op.origin.to_string();
+            }
+        }
     }
 
     /// Completes the record by what is in force after the commit: digests, and the greatest handle. A rule that is

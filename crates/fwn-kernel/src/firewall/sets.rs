@@ -3,8 +3,8 @@
 
 use fwn_plan::set::SetSpec;
 
-use super::apply::{ApplyError, ApplyRequest};
-use super::record::{Record, RecordedNetns, RecordedSet};
+use super::apply::ApplyError;
+use super::record::{Record, RecordedSet};
 use crate::ipset::{SetClient, SetError, SetHeader};
 
 /// A set that is being made anew while rules use the old one; it lives for microseconds.
@@ -98,16 +98,6 @@ impl<'a> SetChanges<'a> {
     /// Whether sets are to go that rules of an earlier ADD used.
     pub(super) fn has_obsolete(&self) -> bool {
         !self.obsolete.is_empty()
-    }
-
-    /// What the state file is to say while sets are being made: all that a DEL may find, those of an earlier ADD
-    /// too.
-    pub(super) fn intent(&self, request: &ApplyRequest<'_>, netns: RecordedNetns) -> Record {
-        let record = match request.previous {
-            Some(previous) => previous.clone(),
-            None => Record::empty(request.attachment, netns),
-        };
-        Record { sets: self.with_obsolete(request.previous), ..record }
     }
 
     /// All that a DEL may find until [`SetChanges::finish`].

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::constants as c;
 use super::decode::{BaseHook, RuleMessage, decode_chain, decode_generation, decode_rule, decode_table};
 use crate::netlink::attr::Malformed;
-use crate::netlink::message::{Message, Messages, NLM_F_ACK, NLM_F_DUMP, nfnl_type};
+use crate::netlink::message::{Message, Messages, NLM_F_DUMP, nfnl_type};
 use crate::netlink::socket::{NetlinkSocket, Protocol, SocketError};
 
 /// Room for no more rules is made on the word of a chain alone.
@@ -136,21 +136,32 @@ impl<R> ObservedTable<R> {
 /// # Errors
 /// See [`NftError`].
 pub fn observe(socket: &mut NetlinkSocket) -> Result<Ruleset, NftError> {
-    observe_as(socket, |rule| rule.into())
+    observe_as(socket, None, |rule| rule.into())
 }
 
-/// The same, and keeps of every rule what `keep` makes of it: thousands of rules are thousands of copies.
+/// The same, and keeps of every rule what `keep` makes of it: thousands of rules are thousands of copies. `believed` is
+/// the generation that there should be: right, it saves a question; wrong, it costs one more look.
 ///
 /// # Errors
 /// See [`NftError`].
 pub fn observe_as<R>(
     socket: &mut NetlinkSocket,
+    believed: Option<u32>,
     mut keep: impl FnMut(RuleMessage<'_>) -> R,
 ) -> Result<Ruleset<R>, NftError> {
-    let mut before = generation(socket)?;
+    let mut before = match believed {
+        Some(generation) => generation,
+        None => generation(socket)?,
+    };
+    let mut asked = believed.is_none();
     for _ in 0..ATTEMPTS {
         let read = read(socket, &mut keep);
-        let after = generation(socket)?;
+        let after = match &read {
+            // no part of nothing can be of another generation
+            Ok(tables) if asked && tables.is_empty() => before,
+            _ => generation(socket)?,
+        };
+        asked = true;
         match read {
             Ok(tables) if before == after => return Ok(Ruleset { generation: before, tables }),
             Ok(_) | Err(SocketError::Interrupted) => before = after,
@@ -158,6 +169,12 @@ pub fn observe_as<R>(
         }
     }
     Err(NftError::Unsteady)
+}
+
+/// The generation that a change makes of `generation`: the next one, but never 0 (`nf_tables_commit`,
+/// `net/netfilter/nf_tables_api.c`).
+pub fn next_generation(generation: u32) -> u32 {
+    generation.checked_add(1).unwrap_or(1)
 }
 
 /// Whether the kernel has nf_tables: asks for the generation of the caller's own namespace, which changes nothing.
@@ -173,7 +190,7 @@ pub fn probe() -> Result<(), NftError> {
 fn generation(socket: &mut NetlinkSocket) -> Result<u32, SocketError> {
     let mut messages = Messages::default();
     messages
-        .push(nfnl_type(c::SUBSYSTEM, c::NFT_MSG_GETGEN), NLM_F_ACK, &NFGEN_ALL, |_| ())
+        .push(nfnl_type(c::SUBSYSTEM, c::NFT_MSG_GETGEN), 0, &NFGEN_ALL, |_| ())
         .map_err(|_| Malformed)?;
     let mut generation = None;
     socket.exchange(&mut messages, |message| {

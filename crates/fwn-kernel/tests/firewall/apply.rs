@@ -177,7 +177,8 @@ fn chains_that_are_right_are_not_sent() {
     let firewall = Firewall::new("eth0", "-P INPUT DROP\n-P OUTPUT ACCEPT");
     let record = firewall.add(&netns, None, &[]);
     let observed = ruleset(&netns);
-    let (changes, _) = compose(&firewall.request(Some(&record), &[]), &observed).expect("composes");
+    let (changes, _) =
+        compose(&firewall.request(Some(&record), &[]), &firewall.encoded, &observed).expect("composes");
     assert!(changes.is_empty(), "{changes:?}");
     let generation = ruleset(&netns).generation;
     changes.commit(&mut socket(&netns), Some(0)).expect("nothing is sent, not even a wrong generation");
@@ -305,7 +306,7 @@ fn a_change_in_between_is_noticed() {
     let netns = Netns::new();
     let firewall = Firewall::new("eth0", "-A INPUT -i a");
     let observed = ruleset(&netns);
-    let (changes, _) = compose(&firewall.request(None, &[]), &observed).expect("composes");
+    let (changes, _) = compose(&firewall.request(None, &[]), &firewall.encoded, &observed).expect("composes");
     netns.sh("iptables -A INPUT -p tcp");
     let result = changes.commit(&mut socket(&netns), Some(observed.generation));
     assert!(matches!(result, Err(CommitError::Changed)), "{result:?}");

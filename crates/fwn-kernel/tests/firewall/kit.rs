@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use fwn_kernel::firewall::compose::Request;
 use fwn_kernel::firewall::owner::OwnerId;
 use fwn_kernel::firewall::record::{Record, RecordedNetns};
-use fwn_kernel::firewall::{FirewallError, put_in_force, take_out};
+use fwn_kernel::firewall::{FirewallError, announce, put_in_force, take_out};
 use fwn_kernel::nft::EncodedRule;
 use fwn_plan::config::Placement;
 use fwn_plan::netfilter::{Family, Policy, Table};
@@ -54,7 +54,6 @@ impl Firewall {
             attachment: &self.attachment,
             netns: RecordedNetns::default(),
             plan: &self.plan,
-            encoded: &self.encoded,
             render: &|_, op| op.origin.source.text.clone(),
             sets: &[],
             previous,
@@ -68,7 +67,9 @@ impl Firewall {
         previous: Option<&Record>,
         siblings: &[Record],
     ) -> Result<Record, FirewallError> {
-        put_in_force(&mut socket(netns), &self.request(previous, siblings), &mut |_| Ok(()))
+        let (mut socket, request) = (socket(netns), self.request(previous, siblings));
+        let announced = announce(&mut socket, &request, &mut |_| Ok(()))?;
+        put_in_force(&mut socket, &request, &self.encoded, announced, &mut |_| Ok(()))
     }
 
     pub(crate) fn add(&self, netns: &Netns, previous: Option<&Record>, siblings: &[Record]) -> Record {

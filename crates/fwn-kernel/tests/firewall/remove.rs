@@ -1,8 +1,10 @@
+use fwn_kernel::firewall::announce;
+use fwn_kernel::firewall::record::Record;
 use fwn_kernel::firewall::remove::removal;
 use fwn_testkit::Netns;
 
 use crate::kit::{Firewall, iptables};
-use crate::ruleset;
+use crate::{ruleset, socket};
 
 const SCRIPT: &str = "
     -P INPUT DROP
@@ -184,4 +186,23 @@ fn policies_stay_closed_for_an_attachment_that_is_not_known() {
     }
     two.remove(&netns, None, &[]);
     assert_eq!(netns.dump(), "");
+}
+
+/// An ADD again that is killed before its batch leaves the rules of the earlier one. Where those have lost their marks,
+/// only what they say tells whose they are.
+#[test]
+fn rules_that_lost_their_marks_are_found_after_an_add_again_that_was_killed() {
+    let netns = Netns::new();
+    let old = Firewall::new("eth0", "-A INPUT -p tcp -j ACCEPT\n-A INPUT -p tcp -j ACCEPT\n-P INPUT DROP");
+    let record = old.add(&netns, None, &[]);
+    netns.sh("saved=$(iptables-save); echo \"$saved\" | iptables-restore");
+    let new = Firewall::new("eth0", "-A INPUT -p udp -j ACCEPT\n-P INPUT DROP");
+    let mut intent = None;
+    let mut journal = |record: &Record| {
+        intent = Some(record.clone());
+        Ok(())
+    };
+    announce(&mut socket(&netns), &new.request(Some(&record), &[]), &mut journal).expect("announced");
+    new.remove(&netns, intent.as_ref(), &[]);
+    assert_eq!(netns.sh("iptables -S"), "-P INPUT ACCEPT\n-P FORWARD ACCEPT\n-P OUTPUT ACCEPT\n");
 }
