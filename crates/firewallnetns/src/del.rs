@@ -11,7 +11,7 @@ use crate::call::Call;
 use crate::failure::Failure;
 use crate::gather::gather_partly;
 use crate::ipsetd;
-use crate::state::{State, StateRef};
+use crate::state::State;
 
 /// Removes the firewall of an attachment. `environment` is the plugin's own.
 ///
@@ -77,20 +77,36 @@ fn take_out(
         None => configured_sets(call, environment),
     };
     let taken = take_out_of(call, target, connection, state.as_ref(), &configured);
-    if taken.is_ok()
-        && let Some(state @ State { delegated: Some(_), .. }) = &state
-    {
-        // should a delegate fail, another DEL will find all that it needs
-        let record = Record::empty(&call.attachment, netns);
-        call.states.write(&StateRef { record: &record, ..state.into() }).map_err(Failure::State)?;
-    }
-    // delegates may take their time, and may be of our kind; without any the next call waits until all is done
-    let _lock = Some(lock).filter(|_| matches!(state, Some(State { delegated: None, .. })));
+    // under the lock: what is there when it is given up is for the next call to judge
+    let left = match taken {
+        Ok(()) => leave_to_delegates(call, &netns, state.as_ref())?,
+        Err(_) => None,
+    };
+    // delegates may take their time, and may be of our kind
+    drop(lock);
     let errors = [taken.err().map(CniError::from), call.undelegate(state.as_ref()).err()];
-    match CniError::join(errors.into_iter().flatten().collect()) {
-        Some(error) => Err(error),
-        None => Ok(call.states.remove(&call.attachment, &netns).map_err(Failure::State)?),
+    match (CniError::join(errors.into_iter().flatten().collect()), left) {
+        (Some(error), _) => Err(error),
+        (None, Some(left)) => Ok(call.states.remove_unchanged(&left).map_err(Failure::State)?),
+        (None, None) => Ok(()),
     }
+}
+
+/// Removes the state of a firewall that was taken out, in a namespace that is still locked. Where delegates made
+/// something that is left, it stays without the firewall, and is given back: should a delegate fail, another DEL will
+/// find all that it needs.
+pub(crate) fn leave_to_delegates(
+    call: &Call<'_>,
+    netns: &RecordedNetns,
+    state: Option<&State>,
+) -> Result<Option<State>, Failure> {
+    let Some(state @ State { delegated: Some(_), .. }) = state else {
+        call.states.remove(&call.attachment, netns).map_err(Failure::State)?;
+        return Ok(None);
+    };
+    let left = State { record: Record::empty(&call.attachment, *netns), ..state.clone() };
+    call.states.write(&(&left).into()).map_err(Failure::State)?;
+    Ok(Some(left))
 }
 
 /// Takes the firewall of the call's attachment out of a namespace that is locked.

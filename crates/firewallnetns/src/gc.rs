@@ -10,7 +10,7 @@ use fwn_node::message;
 use fwn_plan::plan::Attachment;
 
 use crate::call::Call;
-use crate::del::take_out_of;
+use crate::del::{leave_to_delegates, take_out_of};
 use crate::failure::{Failure, with_causes};
 use crate::ipsetd;
 use crate::state::State;
@@ -62,19 +62,30 @@ pub(crate) fn gc(invocation: &Invocation) -> Result<(), CniError> {
 }
 
 fn collect(call: &Call<'_>, state: &State) -> Result<(), CniError> {
-    if let Some(served) = &state.ipsetd {
-        served.end(call, Some(state.record.netns));
-    }
+    let end_served = || {
+        if let Some(served) = &state.ipsetd {
+            served.end(call, Some(state.record.netns));
+        }
+    };
     let mut netns = None;
+    let mut left = Some(state.clone());
     match Connection::open(&state.netns_path) {
         // the path may name another namespace by now, or the host's
         Ok((target, connection)) if RecordedNetns::from(target.id()) == state.record.netns => {
             let _lock = call.states.lock(target.id().inode).map_err(Failure::State)?;
+            // it was listed without the lock: an ADD or DEL that came since knows better
+            let current = call.states.read(&call.attachment, &state.record.netns).map_err(Failure::State)?;
+            if current.as_ref() != Some(state) {
+                log::debug!("`{}` has changed since it was listed", call.attachment);
+                return Ok(());
+            }
+            end_served();
             take_out_of(call, &target, connection, Some(state), &[])?;
+            left = leave_to_delegates(call, &state.record.netns, Some(state))?;
             netns = Some(state.netns_path.clone());
         }
-        Ok(_) => {}
-        Err(ApplyError::Netns(error)) if error.is_other() => {}
+        Ok(_) => end_served(),
+        Err(ApplyError::Netns(error)) if error.is_other() => end_served(),
         Err(error) => return Err(Failure::Apply(error).into()),
     }
     if let Some(made) = &state.delegated {
@@ -88,5 +99,8 @@ fn collect(call: &Call<'_>, state: &State) -> Result<(), CniError> {
         };
         call.undo(made, of_del)?;
     }
-    Ok(call.states.remove(&call.attachment, &state.record.netns).map_err(Failure::State)?)
+    match left {
+        Some(left) => Ok(call.states.remove_unchanged(&left).map_err(Failure::State)?),
+        None => Ok(()),
+    }
 }

@@ -266,7 +266,7 @@ impl StateDir {
         self.remove_file(&self.temporary(netns))
     }
 
-    /// Removes the state of an attachment in this namespace; none is fine.
+    /// Removes the state of an attachment in this namespace, which is locked; none is fine.
     ///
     /// # Errors
     /// [`StateError::Io`]
@@ -274,6 +274,21 @@ impl StateDir {
         self.remove_file(&self.file(attachment, netns))?;
         // the last one takes the folder along
         let _ = fs::remove_dir(self.folder(netns));
+        Ok(())
+    }
+
+    /// Removes a state that was left while the namespace was locked, if no other call has written one since. The
+    /// namespace is not locked.
+    ///
+    /// # Errors
+    /// [`StateError`]
+    pub(crate) fn remove_unchanged(&self, left: &State) -> Result<(), StateError> {
+        let (attachment, netns) = (Attachment::from(&left.record.attachment), &left.record.netns);
+        let _lock = self.lock(netns.inode)?;
+        if self.read(&attachment, netns)?.as_ref() == Some(left) {
+            return self.remove(&attachment, netns);
+        }
+        log::debug!("another call has changed the state, or removed it");
         Ok(())
     }
 

@@ -25,12 +25,12 @@ const IFACE: &str = r#"
 /// Hands the result on.
 const CHAINED: &str = r#"[ "$CNI_COMMAND" != ADD ] || echo "$stdin" | sed 's/.*"prevResult":\(.*\)}$/\1/'"#;
 
-struct Delegating {
-    world: World,
+pub(crate) struct Delegating {
+    pub(crate) world: World,
 }
 
 impl Delegating {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let it = Self { world: World::new() };
         fs::create_dir(it.world.path("bin")).expect("made");
         it.script("iface", IFACE);
@@ -39,7 +39,7 @@ impl Delegating {
     }
 
     /// A plugin in `CNI_PATH` that notes `NAME COMMAND NETNS STDIN`.
-    fn script(&self, name: &str, body: &str) {
+    pub(crate) fn script(&self, name: &str, body: &str) {
         let path = self.world.path(&format!("bin/{name}"));
         let calls = self.world.path("calls");
         let text = format!(
@@ -51,7 +51,7 @@ impl Delegating {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
     }
 
-    fn conf(&self, version: &str, delegate: &Value, more: &Value) -> Value {
+    pub(crate) fn conf(&self, version: &str, delegate: &Value, more: &Value) -> Value {
         let mut conf = self.world.conf_of(version, more);
         let all = conf.as_object_mut().expect("an object");
         all.remove("prevResult");
@@ -59,11 +59,11 @@ impl Delegating {
         conf
     }
 
-    fn call(&self, command: &str, conf: &Value) -> PluginCall<'_> {
+    pub(crate) fn call(&self, command: &str, conf: &Value) -> PluginCall<'_> {
         self.world.call(command, conf).env("CNI_PATH", self.world.path("bin"))
     }
 
-    fn run(&self, command: &str, conf: &Value) -> Value {
+    pub(crate) fn run(&self, command: &str, conf: &Value) -> Value {
         let answer = self.call(command, conf).run();
         assert_eq!(answer.stderr, "", "{command} {conf}");
         answer.expect_success()
@@ -97,14 +97,14 @@ impl Delegating {
 
     /// That nothing is left: no interface, no rule, no state.
     #[track_caller]
-    fn assert_clean(&self) {
+    pub(crate) fn assert_clean(&self) {
         assert_eq!((self.links(), self.world.state_files()), (vec![], vec![]));
         assert_eq!(self.world.sandbox.container.sh("iptables-save; ip6tables-save; ipset save"), "");
     }
 }
 
 /// Rules that need the delegate's result.
-fn of_result() -> Value {
+pub(crate) fn of_result() -> Value {
     json!({
         "policies": [{ "chain": "INPUT", "policy": "DROP" }],
         "rules": [

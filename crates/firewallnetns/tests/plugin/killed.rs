@@ -147,24 +147,30 @@ fn a_del_killed_at_any_step_can_be_repeated() {
     });
 }
 
-/// Another call for the namespace begins when a DEL is over, so it is not forgotten what that one puts in force.
+/// Another call for the namespace begins when a DEL is over, so it is not forgotten what that one puts in force: nor
+/// where the DEL found no state.
 #[test]
 fn an_add_after_a_slow_del_is_not_forgotten() {
-    let world = World::new();
-    let conf = world.conf(&full());
-    world.run("ADD", &conf);
-    // the first is a file that a killed call could have left, the second the state
-    let slow = injected(&world, "unlink:delay_enter=2000000", 2, "DEL", &conf);
-    std::thread::scope(|scope| {
-        let del = scope.spawn(|| slow.run());
-        while world.sandbox.container.dump().contains("-A INPUT -i lo") {
-            std::thread::yield_now();
-        }
+    for state_lost in [false, true] {
+        let world = World::new();
+        let conf = world.conf(&full());
         world.run("ADD", &conf);
-        let answer = del.join().expect("it ran");
-        assert_eq!(answer.code, Some(0), "{answer:?}");
-    });
-    world.run("CHECK", &conf);
+        if state_lost {
+            std::fs::remove_file(world.state_file()).expect("removed");
+        }
+        // the first is a file that a killed call could have left, the second the state
+        let slow = injected(&world, "unlink:delay_enter=2000000", 2, "DEL", &conf);
+        std::thread::scope(|scope| {
+            let del = scope.spawn(|| slow.run());
+            while world.sandbox.container.dump().contains("-A INPUT -i lo") {
+                std::thread::yield_now();
+            }
+            world.run("ADD", &conf);
+            let answer = del.join().expect("it ran");
+            assert_eq!(answer.code, Some(0), "{answer:?}");
+        });
+        world.run("CHECK", &conf);
+    }
 }
 
 /// Whichever message the kernel does not take, and whichever file cannot be written: all or nothing.

@@ -11,6 +11,7 @@ mod ipsetd;
 mod killed;
 mod kit;
 mod many;
+mod meanwhile;
 mod mesos;
 mod names;
 mod namespaces;
