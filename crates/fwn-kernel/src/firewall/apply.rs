@@ -220,7 +220,8 @@ pub fn apply(
 }
 
 /// The kernel lets go of the sets when it destroys the rules, some time after the batch; closing the socket waits for
-/// that (`nft_rcv_nl_event`, `net/netfilter/nf_tables_api.c`).
+/// that (`nft_rcv_nl_event`, `net/netfilter/nf_tables_api.c`). For kernels where it does not always:
+/// [`SetClient::destroy_released`].
 fn close_after_batch(nft: NetlinkSocket) {
     drop(nft);
 }

@@ -28,8 +28,8 @@ const SEND_BYTES: usize = 64 * 1024;
 /// Room for those answers where the default is smaller: an answer that does not fit is lost without a sign.
 const RECEIVE_BYTES: usize = 8 * SEND_BYTES;
 
-/// How often a set is tried to destroy that rules used until just now, and the pause between: together some grace
-/// periods of RCU (6 to 16 ms each, more on a busy machine).
+/// How often a set in use is tried to destroy, and the pause between: together some grace periods of RCU (6 to 16 ms
+/// each, more on a busy machine), and the time that a long listing takes.
 const RELEASE_ATTEMPTS: u32 = 100;
 const RELEASE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -278,10 +278,12 @@ impl SetClient {
         self.simple(Command::Destroy, set, None)
     }
 
-    /// Destroys a set that rules used until just now. The kernel lets go of it when it destroys the rules, some time
-    /// after the batch. Closing the batch's socket waits for that, but not where the work has just begun
-    /// (`nft_rcv_nl_event`, `net/netfilter/nf_tables_api.c`), and nothing tells when it is done: so a set in use is tried
-    /// again for a moment.
+    /// Destroys a set that was ours alone until now. Two can still hold it for a moment, and nothing tells when that is
+    /// over, so a set in use is tried again:
+    /// - rules that are gone. The kernel lets go of their sets some time after the batch. Closing a netfilter socket of
+    ///   the namespace waits for that (`nft_rcv_nl_event`, `net/netfilter/nf_tables_api.c`) since Linux 6.10; before it
+    ///   did not where the work had begun already, and nobody promises that it always will;
+    /// - whoever lists it, until the listing is read (`ip_set_dump_do`, `net/netfilter/ipset/ip_set_core.c`).
     ///
     /// # Errors
     /// As [`SetClient::destroy`]

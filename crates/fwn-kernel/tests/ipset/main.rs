@@ -4,7 +4,8 @@
 mod cases;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use fwn_kernel::ipset::message::Command;
@@ -488,6 +489,27 @@ fn sets_are_found_renamed_swapped_and_destroyed() {
     for name in ["z", "b", "c"] {
         client.destroy(name).expect("free");
     }
+    assert_eq!(netns.sh("ipset list"), "");
+}
+
+#[test]
+fn a_set_that_is_being_listed_goes_when_the_listing_ends() {
+    let netns = Netns::new();
+    let mut client = open(&netns);
+    let mut text = "create a hash:ip\n".to_owned();
+    // more than fits into pipe and socket: who lists it waits for a reader
+    for number in 0..40_000 {
+        writeln!(text, "add a 10.0.{}.{}", number >> 8, number & 255).expect("text");
+    }
+    restore(&netns, &text).expect("made");
+    let mut listing = netns.command("ipset").arg("save").stdout(Stdio::piped()).spawn().expect("ipset runs");
+    let mut lines = BufReader::new(listing.stdout.take().expect("piped")).lines();
+    lines.next().expect("the listing has begun").expect("text");
+    assert!(client.destroy("a").expect_err("in use").is_busy());
+    // nobody reads on, so it ends
+    drop(lines);
+    client.destroy_released("a").expect("free");
+    listing.wait().expect("it ends");
     assert_eq!(netns.sh("ipset list"), "");
 }
 
