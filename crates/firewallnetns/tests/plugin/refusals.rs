@@ -267,12 +267,17 @@ fn what_only_the_whole_shows() {
 #[test]
 fn what_belongs_to_somebody_else() {
     let world = World::with_foreign();
-    let set = json!({ "ipsets": [{ "set": "theirs", "hashtype": "hash:ip", "entries": ["10.0.0.1"] }] });
-    let (found, _) = world.refused(100, &world.call("ADD", &world.conf(&set)));
-    assert_eq!(
-        found,
-        "network configuration: ipsets[0]: set `theirs` exists already and belongs to someone else"
-    );
+    let theirs = json!({ "set": "theirs", "hashtype": "hash:ip", "entries": ["10.0.0.1"] });
+    // few sets are asked for one by one, many are listed
+    for ours in [0, 9] {
+        let ours = (0..ours).map(|number| json!({ "set": format!("own{number}"), "hashtype": "hash:ip" }));
+        let sets: Vec<_> = std::iter::once(theirs.clone()).chain(ours).collect();
+        let (found, _) = world.refused(100, &world.call("ADD", &world.conf(&json!({ "ipsets": sets }))));
+        assert_eq!(
+            found,
+            "network configuration: ipsets[0]: set `theirs` exists already and belongs to someone else"
+        );
+    }
     let chain = json!({ "chains": [{ "chain": "theirs" }], "rules": [rule("theirs", "-j DROP")] });
     let (found, _) = world.refused(100, &world.call("ADD", &world.conf(&chain)));
     assert_eq!(

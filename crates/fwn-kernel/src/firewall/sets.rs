@@ -10,6 +10,9 @@ use crate::ipset::{SetClient, SetError, SetHeader};
 /// A set that is being made anew while rules use the old one; it lives for microseconds.
 const TEMPORARY: &str = "fwn-new-";
 
+/// To ask for so many sets one by one is quicker than to list all.
+const FEW: usize = 4;
+
 /// What is to be done with the sets of a plan, and what has been done.
 #[derive(Debug, Default)]
 pub(super) struct SetChanges<'a> {
@@ -54,6 +57,16 @@ impl<'a> SetChanges<'a> {
         };
         let had = previous.map(|record| record.sets.as_slice()).unwrap_or_default();
         let mut changes = Self::default();
+        if previous.is_none() && wanted.len() <= FEW {
+            // nothing that is there is ours, not even a temporary set
+            for spec in wanted {
+                if client.exists(&spec.name)? {
+                    return Err(taken(spec));
+                }
+                changes.steps.push(Step::Make(spec));
+            }
+            return Ok(changes);
+        }
         let there = client.list_headers()?;
         remove_temporary(client, &there);
         let find = |name: &str| there.iter().find(|header| header.name == name);
@@ -61,12 +74,7 @@ impl<'a> SetChanges<'a> {
             changes.steps.push(match find(&spec.name) {
                 None => Step::Make(spec),
                 Some(header) if ours(&spec.name) => renew(spec, header)?,
-                Some(_) => {
-                    return Err(ApplyError::SetTaken {
-                        origin: spec.origin.clone().into(),
-                        name: spec.name.clone(),
-                    });
-                }
+                Some(_) => return Err(taken(spec)),
             });
         }
         let obsolete = |set: &&RecordedSet| set.created && !wanted.iter().any(|spec| spec.name == set.name);
@@ -169,6 +177,10 @@ impl<'a> SetChanges<'a> {
         }
         left
     }
+}
+
+fn taken(spec: &SetSpec) -> ApplyError {
+    ApplyError::SetTaken { origin: spec.origin.clone().into(), name: spec.name.clone() }
 }
 
 /// A set that rules use can be exchanged only for one of the same type and family.
