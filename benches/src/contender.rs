@@ -34,10 +34,10 @@ impl fmt::Display for Operation {
 pub enum Contender {
     /// The plugin.
     Ours,
-    /// Sends what the plugin sends to change something, and nothing else.
+    /// Sends the messages that the plugin sends, and reads the answers.
     Floor,
-    /// Sends all that the plugin sends, its questions too.
-    FloorAndReads,
+    /// Sends only those by which the plugin changes something: neither looks before nor reads back.
+    ChangesOnly,
     /// `iptables-nft-restore`, `ip6tables-nft-restore` and, where there are sets, `ipset restore`.
     Restore,
     /// `nft -f`.
@@ -49,14 +49,14 @@ pub enum Contender {
 impl Contender {
     /// All, ours first.
     pub const ALL: [Self; 6] =
-        [Self::Ours, Self::Floor, Self::FloorAndReads, Self::Restore, Self::Nft, Self::OneByOne];
+        [Self::Ours, Self::Floor, Self::ChangesOnly, Self::Restore, Self::Nft, Self::OneByOne];
 
     /// For tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "firewallnetns",
             Self::Floor => "floor",
-            Self::FloorAndReads => "floor + reads",
+            Self::ChangesOnly => "changes only",
             Self::Restore => "restore",
             Self::Nft => "nft -f",
             Self::OneByOne => "one by one",
@@ -66,7 +66,7 @@ impl Contender {
     /// Whether it can do this at all, in good time.
     pub fn takes_part(self, material: &Material, operation: Operation) -> bool {
         match self {
-            Self::Ours | Self::Floor | Self::FloorAndReads => true,
+            Self::Ours | Self::Floor | Self::ChangesOnly => true,
             Self::Restore => operation == Operation::Add,
             Self::Nft => operation == Operation::Add && material.nft_ruleset().is_some(),
             Self::OneByOne => material.workload.is_small(),
@@ -75,7 +75,7 @@ impl Contender {
 
     /// Whether it is told which namespace to change; the others are started inside.
     pub fn enters_by_itself(self) -> bool {
-        matches!(self, Self::Ours | Self::Floor | Self::FloorAndReads)
+        matches!(self, Self::Ours | Self::Floor | Self::ChangesOnly)
     }
 
     /// The programs to start.
@@ -92,8 +92,8 @@ impl Contender {
         };
         match self {
             Self::Ours => vec![plugin_call(material, operation, &programs.plugin, netns)],
-            Self::Floor => floor(Wanted::Changes),
-            Self::FloorAndReads => floor(Wanted::All),
+            Self::Floor => floor(Wanted::All),
+            Self::ChangesOnly => floor(Wanted::Changes),
             Self::Restore => {
                 let sets = material
                     .sets()

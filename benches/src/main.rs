@@ -62,11 +62,7 @@ fn say(text: &str) {
 
 fn bench(options: &Options) -> Result<(), BenchError> {
     let workloads: Vec<Workload> = options.sizes.iter().map(|size| size.parse()).collect::<Result<_, _>>()?;
-    let mut programs = Programs::build(Profile::Release)?;
-    if let Some(plugin) = &options.plugin {
-        programs.how = format!("{}, plugin `{}`", programs.how, plugin.display());
-        programs.plugin.clone_from(plugin);
-    }
+    let mut programs = Programs::build(Profile::Release, options.plugin.as_deref())?;
     programs.engine.clone_from(&options.engine);
     let host = Netns::new();
     let bench = Bench { programs: &programs, host: &host, rounds: options.rounds };

@@ -34,7 +34,7 @@ const GRID: Rgb888 = Rgb888::new(0xe0, 0xe0, 0xe0);
 /// The contenders that have bars, with their colours, which colour-blind people can tell apart (Okabe and Ito).
 const COLOURS: [(Contender, Rgb888); 5] = [
     (Contender::Floor, Rgb888::new(0x00, 0x9e, 0x73)),
-    (Contender::FloorAndReads, Rgb888::new(0x56, 0xb4, 0xe9)),
+    (Contender::ChangesOnly, Rgb888::new(0x56, 0xb4, 0xe9)),
     (Contender::Restore, Rgb888::new(0xe6, 0x9f, 0x00)),
     (Contender::Nft, Rgb888::new(0x00, 0x72, 0xb2)),
     (Contender::OneByOne, Rgb888::new(0xd5, 0x5e, 0x00)),

@@ -14,7 +14,8 @@ use fwn_bench::workload::Workload;
 use fwn_bench::{round_trip, stream};
 use fwn_testkit::{Netns, Sandbox};
 
-static PROGRAMS: LazyLock<Programs> = LazyLock::new(|| Programs::build(Profile::Debug).expect("builds"));
+static PROGRAMS: LazyLock<Programs> =
+    LazyLock::new(|| Programs::build(Profile::Debug, None).expect("builds"));
 
 fn names(samples: &fwn_bench::measure::Samples) -> Vec<&'static str> {
     samples.times.iter().map(|(contender, _)| contender.name()).collect()
