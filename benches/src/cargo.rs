@@ -11,6 +11,8 @@ use crate::BenchError;
 pub enum Profile {
     /// As they are shipped.
     Release,
+    /// The same with the names of functions, in a folder of its own.
+    Symbols,
     /// Quickly, for tests of the bench.
     Debug,
 }
@@ -51,12 +53,12 @@ pub fn build(profile: Profile, wanted: &[(&'static str, &'static str)]) -> Resul
         Profile::Debug => "debug".to_owned(),
         Profile::Release if has_target(&target) => {
             cargo.args(["--release", "--target", &target]);
-            // musl's default, a position-independent program, starts later: it relocates itself
-            let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
-            if std::env::var_os(&flags).is_none() {
-                cargo.env(flags, "-C relocation-model=static");
-            }
             format!("release, {target}")
+        }
+        Profile::Symbols => {
+            cargo.args(["--release", "--target", &target, "--config", "profile.release.strip=false"]);
+            cargo.arg("--target-dir").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/symbols"));
+            format!("release with symbols, {target}")
         }
         Profile::Release => {
             cargo.arg("--release");

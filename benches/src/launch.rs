@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fwn_testkit::Netns;
@@ -45,6 +45,17 @@ impl Step {
         arguments.extend(["-o".into(), log.into(), self.program.into()]);
         arguments.extend(self.arguments);
         Self { program: "strace".into(), arguments, ..self }
+    }
+
+    /// Starts the program where the caller is.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(&self) -> Result<Child, BenchError> {
+        let output = File::options().write(true).open("/dev/null");
+        let output = output.map_err(|source| BenchError::File { path: "/dev/null".into(), source })?;
+        let program = self.program.clone();
+        self.command(&output)?.spawn().map_err(|source| BenchError::Start { program, source })
     }
 
     fn describe(&self) -> String {

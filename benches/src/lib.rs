@@ -8,6 +8,7 @@
 pub mod cargo;
 pub mod contender;
 pub mod daemon;
+pub mod hot;
 pub mod launch;
 pub mod material;
 pub mod measure;

@@ -49,6 +49,24 @@ fn every_program_of_the_source_is_in_it_and_needs_no_other_file() {
     }
 }
 
+/// What a call of the plugin runs lies together in its file. If too little of it does, `crates/firewallnetns/hot.ld` fits
+/// the code no more; its first lines say how it is made.
+#[test]
+fn what_a_call_runs_lies_together() {
+    let (_dir, tree) = unpacked();
+    let sections =
+        run(Command::new("readelf").args(["--sections", "--wide"]).arg(tree.join("bin/firewallnetns")));
+    // number, name, type, address, offset, size
+    let size = |name: &str| {
+        let line = sections.lines().find(|line| line.split_whitespace().any(|word| word == name));
+        let words: Vec<_> =
+            line.unwrap_or_else(|| panic!("no {name}: {sections}")).split_whitespace().collect();
+        let at = words.iter().position(|word| *word == name).expect("it is there");
+        u32::from_str_radix(words[at + 4], 16).expect("a number")
+    };
+    assert!(size(".text.hot") > 600_000 && size(".text.hot") < size(".text"), "{sections}");
+}
+
 #[test]
 fn it_installs_below_any_folder() {
     let (_dir, tree) = unpacked();
