@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use fwn_testkit::Netns;
 
 use crate::BenchError;
+use crate::material::scratch_parent;
 
 /// One program to start.
 #[derive(Debug, Clone)]
@@ -96,8 +97,9 @@ fn find(program: &Path) -> PathBuf {
 /// # Errors
 /// One cannot be started, or fails.
 pub fn run(netns: &Netns, steps: &[Step]) -> Result<Duration, BenchError> {
-    let scratch = |source| BenchError::File { path: std::env::temp_dir(), source };
-    let mut output = tempfile::tempfile().map_err(scratch)?;
+    let scratch = |source| BenchError::File { path: scratch_parent(), source };
+    // in memory, as the pipe to a runtime is
+    let mut output = tempfile::tempfile_in(scratch_parent()).map_err(scratch)?;
     let mut commands = Vec::new();
     for step in steps {
         commands.push((step, step.command(&output)?));
