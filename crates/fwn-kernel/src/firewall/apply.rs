@@ -113,7 +113,7 @@ impl Connection {
     /// # Errors
     /// [`ApplyError::Netns`], [`ApplyError::Socket`]
     pub fn open(path: &Path) -> Result<(TargetNetns, Self), ApplyError> {
-        let sockets = || (NetlinkSocket::open(Protocol::Netfilter), SetClient::open_here());
+        let sockets = || (NetlinkSocket::open(Protocol::Netfilter), SetClient::connect_here());
         let (target, (nft, sets)) = TargetNetns::enter_here(path, sockets)?;
         let netns = target.id().into();
         Ok((target, Self { nft: nft?, sets, netns }))
@@ -124,7 +124,7 @@ impl Connection {
     /// # Errors
     /// [`ApplyError::Netns`], [`ApplyError::Socket`]
     pub fn within(target: &TargetNetns) -> Result<Self, ApplyError> {
-        let sockets = || (NetlinkSocket::open(Protocol::Netfilter), SetClient::open_here());
+        let sockets = || (NetlinkSocket::open(Protocol::Netfilter), SetClient::connect_here());
         let (nft, sets) = target.run(sockets)?;
         Ok(Self { nft: nft?, sets, netns: target.id().into() })
     }
@@ -154,7 +154,9 @@ impl Connection {
                 Ok(_) => Err(SetError::NoIpset),
             };
         }
-        self.sets.as_mut().map_err(|_| SetError::NoIpset)
+        let client = self.sets.as_mut().map_err(|_| SetError::NoIpset)?;
+        client.agree()?;
+        Ok(client)
     }
 }
 

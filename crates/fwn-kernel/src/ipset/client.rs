@@ -47,6 +47,7 @@ pub struct Listed {
 pub struct SetClient {
     pub(super) socket: NetlinkSocket,
     pub(super) protocol: u8,
+    has_agreed: bool,
     /// Revisions by type and family, as far as they were needed.
     revisions: BTreeMap<(SetKind, Option<Family>), u8>,
 }
@@ -65,10 +66,30 @@ impl SetClient {
     /// # Errors
     /// The kernel has no ip_set or speaks another protocol.
     pub fn open_here() -> Result<Self, SetError> {
+        let mut client = Self::connect_here()?;
+        client.agree()?;
+        Ok(client)
+    }
+
+    /// Only opens the socket: nothing else may be done before [`SetClient::agree`].
+    ///
+    /// # Errors
+    /// No netlink socket.
+    pub(crate) fn connect_here() -> Result<Self, SetError> {
         let socket = NetlinkSocket::open(Protocol::Netfilter).map_err(SetError::Socket)?;
-        let mut client = Self { socket, protocol: PROTOCOL, revisions: BTreeMap::new() };
+        Ok(Self { socket, protocol: PROTOCOL, has_agreed: false, revisions: BTreeMap::new() })
+    }
+
+    /// Agrees on a protocol, once.
+    ///
+    /// # Errors
+    /// The kernel has no ip_set or speaks another protocol.
+    pub(crate) fn agree(&mut self) -> Result<(), SetError> {
+        if self.has_agreed {
+            return Ok(());
+        }
         let mut kernel = None;
-        let asked = client.ask(
+        let asked = self.ask(
             Command::Protocol,
             0,
             |_| (),
@@ -91,8 +112,9 @@ impl SetClient {
         if least > PROTOCOL || most < PROTOCOL_MIN {
             return Err(SetError::Protocol { least, most });
         }
-        client.protocol = most.min(PROTOCOL);
-        Ok(client)
+        self.protocol = most.min(PROTOCOL);
+        self.has_agreed = true;
+        Ok(())
     }
 
     /// Makes an empty set as a plan asks for it.
