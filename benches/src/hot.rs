@@ -65,6 +65,10 @@ pub fn addresses(step: &Step, netns: &Netns) -> Result<Vec<u64>, BenchError> {
             match waitpid(pid, None).map_err(failed)? {
                 WaitStatus::Exited(_, 0) => return Ok(()),
                 WaitStatus::Stopped(..) => {
+                    if order.is_empty() {
+                        // it must not go on without us
+                        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL).map_err(failed)?;
+                    }
                     let address = ptrace::getregs(pid).map_err(failed)?.rip;
                     if seen.insert(address) {
                         order.push(address);

@@ -7,6 +7,8 @@ use fwn_bench::BenchError;
 use fwn_bench::cargo::{Profile, build};
 use fwn_bench::contender::{Contender, Operation};
 use fwn_bench::daemon::Daemon;
+use fwn_bench::hot::addresses;
+use fwn_bench::launch::Step;
 use fwn_bench::material::Material;
 use fwn_bench::measure::Bench;
 use fwn_bench::programs::Programs;
@@ -67,4 +69,18 @@ fn entries_and_single_lines_of_ipsetd() {
     assert_eq!([&stream.daemon, &stream.restore, &stream.restore_all].map(Vec::len), [1, 1, 1]);
     let trips = round_trip::measure(&sandbox, &daemon, 20).expect("each line is answered");
     assert_eq!([&trips.daemon, &trips.echo].map(Vec::len), [20, 20]);
+}
+
+/// A program that is run step by step, by which the functions are found that a call runs.
+#[test]
+fn a_program_is_followed_step_by_step() {
+    let step = Step::new(env!("CARGO_BIN_EXE_hot"), ["become", "/bin/true"]);
+    let netns = Netns::new();
+    let passed = addresses(&step, &netns).expect("it ends well");
+    assert!(passed.len() > 100, "{}", passed.len());
+    let unique: std::collections::HashSet<_> = passed.iter().collect();
+    assert_eq!(unique.len(), passed.len());
+    let step = Step::new(env!("CARGO_BIN_EXE_hot"), ["become", "/bin/false"]);
+    let error = addresses(&step, &netns).expect_err("it fails");
+    assert!(error.to_string().contains("failed"), "{error}");
 }
