@@ -33,7 +33,7 @@ pub struct Request<'a> {
     /// What.
     pub plan: &'a Plan,
     /// A rule in the syntax of iptables, for the record.
-    pub render: &'a (dyn Fn(&TablePlan, &RuleOp) -> String + Sync),
+    pub render: &'a dyn Fn(&TablePlan, &RuleOp) -> String,
     /// The sets that it uses, for the record.
     pub sets: &'a [RecordedSet],
     /// What the attachment has in force already.

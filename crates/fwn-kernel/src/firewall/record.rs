@@ -244,7 +244,7 @@ impl Record {
     }
 
     /// Completes the record by the words of the rules of `plan`, which is the one that it was composed of.
-    pub fn describe(&mut self, plan: &Plan, render: &(dyn Fn(&TablePlan, &RuleOp) -> String + Sync)) {
+    pub fn describe(&mut self, plan: &Plan, render: &dyn Fn(&TablePlan, &RuleOp) -> String) {
         for (table, half) in self.tables.iter_mut().zip(&plan.tables) {
             for rule in &mut table.rules {
                 let Some(op) = half.rules.get(rule.ordinal as usize) else { continue };
