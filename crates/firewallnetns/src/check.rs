@@ -5,9 +5,10 @@ use fwn_cni::error::{CniError, ErrorCode};
 use fwn_cni::invocation::Invocation;
 use fwn_kernel::firewall::apply::check as differences;
 use fwn_kernel::firewall::record::RecordedNetns;
+use fwn_node::causes::with_causes;
 
 use crate::call::Call;
-use crate::failure::{Failure, with_causes};
+use crate::failure::Failure;
 
 /// Compares what is in force with what ADD made.
 ///

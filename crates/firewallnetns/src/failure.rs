@@ -1,13 +1,12 @@
 //! Every failure of this program as a CNI error: the one table from our errors to codes.
 
-use std::error::Error;
-
 use fwn_cni::error::{CniError, ErrorCode};
 use fwn_kernel::encode::plan::EncodePlanError;
 use fwn_kernel::firewall::FirewallError;
 use fwn_kernel::firewall::apply::ApplyError;
 use fwn_kernel::netns::NetnsError;
 use fwn_kernel::nft::transaction::{CommitError, Refusal};
+use fwn_node::causes::with_causes;
 use fwn_node::client::ClientError;
 use fwn_plan::origin::Origin;
 use fwn_plan::problem::{Problem, Problems, render_problems};
@@ -139,20 +138,4 @@ fn first_lines(problems: &Problems) -> String {
         lines.push(format!("... and {} more", problems.0.len() - MOST));
     }
     lines.join("\n")
-}
-
-/// The error and what it came from.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // an error that shows its source itself has said it already
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }

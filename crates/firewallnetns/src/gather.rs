@@ -8,6 +8,7 @@ use fwn_kernel::encode::native::NativeContext;
 use fwn_kernel::encode::plan::{EncodePlanError, encode_plan};
 use fwn_kernel::encode::scratch_sets::make_scratch_sets;
 use fwn_kernel::netns::available_families;
+use fwn_node::causes::with_causes;
 use fwn_plan::config::{IpsetdConf, Section, Text, parse_fw};
 use fwn_plan::decide::{Facts, decide};
 use fwn_plan::expand::{Variables, is_variable_name};
@@ -20,7 +21,7 @@ use fwn_plan::ruleset::{Repetitions, RuleSet, SectionInput, Services, expand_nam
 use crate::ahead::{waits, without_waiting};
 use crate::call::Call;
 use crate::data_dir::{DataDir, DataError, read_path};
-use crate::failure::{Failure, with_causes};
+use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::variables;
 

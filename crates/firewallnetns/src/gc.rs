@@ -6,12 +6,13 @@ use fwn_cni::exec::PluginCall;
 use fwn_cni::invocation::{Command, Invocation};
 use fwn_kernel::firewall::apply::{ApplyError, Connection};
 use fwn_kernel::firewall::record::RecordedNetns;
+use fwn_node::causes::with_causes;
 use fwn_node::message;
 use fwn_plan::plan::Attachment;
 
 use crate::call::Call;
 use crate::del::{leave_to_delegates, take_out_of};
-use crate::failure::{Failure, with_causes};
+use crate::failure::Failure;
 use crate::ipsetd;
 use crate::state::State;
 

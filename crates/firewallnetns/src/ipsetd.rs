@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use fwn_kernel::firewall::record::{RecordedAttachment, RecordedNetns};
 use fwn_kernel::netns::TargetNetns;
+use fwn_node::causes::with_causes;
 use fwn_node::client::{ClientError, NodeClient};
 use fwn_node::message::{self, Access, Answer, Request, TlsFiles};
 use fwn_plan::ipsetd::IpsetdSpec;
@@ -17,7 +18,7 @@ use fwn_plan::plan::Attachment;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
-use crate::failure::{Failure, with_causes};
+use crate::failure::Failure;
 
 /// Where the daemon is, and how long it may take.
 #[derive(Debug, Clone)]

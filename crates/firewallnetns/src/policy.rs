@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fwn_cni::error::{CniError, ErrorCode};
 use fwn_cni::invocation::{Command, Invocation, NetworkConf};
 use fwn_kernel::netns::available_families;
+use fwn_node::causes::with_causes;
 use fwn_plan::config::{Section, parse_fw, parse_netconf};
 use fwn_plan::decide::{Facts, decide};
 use fwn_plan::netfilter::Family;
@@ -20,7 +21,7 @@ use serde_json::value::RawValue;
 
 use crate::call::Call;
 use crate::data_dir::read_path;
-use crate::failure::{Failure, unresolved, with_causes};
+use crate::failure::{Failure, unresolved};
 use crate::gather::{FW_LIMIT, gather, refusals};
 use crate::resolver::resolve;
 

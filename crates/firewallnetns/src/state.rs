@@ -6,15 +6,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fwn_cni::delegation::Delegated;
 use fwn_kernel::firewall::owner::OwnerId;
 use fwn_kernel::firewall::record::{Record, RecordedNetns};
+use fwn_node::private::is_private;
 use fwn_plan::plan::Attachment;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::ipsetd::Served;
@@ -124,17 +124,13 @@ impl StateDir {
         self.check_private()
     }
 
-    /// What is in the folder is believed, and written with our rights: only we may put it there. None is fine.
+    /// Only we may put anything there. None is fine.
     fn check_private(&self) -> Result<(), StateError> {
-        /// Group or others may write (`S_IWGRP | S_IWOTH`).
-        const WRITABLE: u32 = 0o022;
         match fs::metadata(&self.path) {
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(self.io("read", &self.path, source)),
-            Ok(folder) if folder.uid() != geteuid().as_raw() || folder.mode() & WRITABLE != 0 => {
-                Err(StateError::NotPrivate(self.path.clone()))
-            }
-            Ok(_) => Ok(()),
+            Ok(folder) if is_private(&folder) => Ok(()),
+            Ok(_) => Err(StateError::NotPrivate(self.path.clone())),
         }
     }
 

@@ -4,10 +4,11 @@ use fwn_cni::error::{CniError, ErrorCode};
 use fwn_cni::invocation::Invocation;
 use fwn_kernel::encode::iptables::find_programs;
 use fwn_kernel::nft::observe::probe;
+use fwn_node::causes::with_causes;
 use fwn_plan::config::Engine;
 
 use crate::call::Call;
-use crate::failure::{Failure, with_causes};
+use crate::failure::Failure;
 use crate::gather::check_files;
 use crate::ipsetd;
 

@@ -5,12 +5,13 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use fwn_kernel::ipset::{SetClient, SetError};
+use fwn_node::causes::with_causes;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access::{self, InputPolicy, Refusal};
 use crate::entry::{EntryError, Task};
-use crate::kernel_sets::{KernelSets, with_causes};
+use crate::kernel_sets::KernelSets;
 use crate::limits::Connections;
 use crate::listen::{ListenError, listen_on};
 use crate::server;

@@ -8,10 +8,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use fwn_kernel::ipset::message::Command;
 use fwn_kernel::ipset::{SetClient, SetError};
+use fwn_node::causes::with_causes;
 use fwn_plan::set::{Entry, SetKind};
 
 use crate::executor::BatchError;
-use crate::kernel_sets::with_causes;
 
 /// What the names of copies begin with.
 const PREFIX: &str = ".ipsetd-";

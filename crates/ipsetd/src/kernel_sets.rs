@@ -2,10 +2,10 @@
 //! when it refuses, or when an entry does not fit: the set can have become another one meanwhile.
 
 use std::collections::HashMap;
-use std::error::Error;
 
 use fwn_kernel::ipset::message::Command;
 use fwn_kernel::ipset::{SetClient, SetError, SetHeader};
+use fwn_node::causes::with_causes;
 use fwn_plan::set::{
     Addresses, Dimension, Element, Entry, Grammar, ListPlace, NumbersOnly, SetKind, Verb as EntryVerb,
     check_set_name,
@@ -359,16 +359,4 @@ fn same(one: &SetHeader, other: &SetHeader) -> bool {
 
 fn missing(set: &str) -> String {
     format!("set `{set}` does not exist")
-}
-
-/// The error and what it came from.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -5,11 +5,11 @@ use std::io::Write;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
+use fwn_node::causes::with_causes;
 use log::LevelFilter;
 
 use crate::alone::{self, AloneError};
 use crate::entry;
-use crate::kernel_sets::with_causes;
 use crate::settings::{Given, flags};
 use crate::{logging, node};
 

@@ -6,10 +6,10 @@ use fwn_kernel::netlink::socket::{NetlinkSocket, Protocol, SocketError};
 use fwn_kernel::netns::available_families;
 use fwn_kernel::nft::input::closed_input;
 use fwn_kernel::route::{RouteError, RouteSocket};
+use fwn_node::causes::with_causes;
 use fwn_plan::netfilter::Families;
 
 use crate::access::InputPolicy;
-use crate::kernel_sets::with_causes;
 use crate::service::Surroundings;
 
 /// What the kernel tells of a namespace.

@@ -8,13 +8,13 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use fwn_node::causes::with_causes;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::{FAILURE, SUCCESS, print_to};
 use crate::Streams;
-use crate::failure::with_causes;
 
 /// The programs that a runtime starts.
 const PLUGINS: [&str; 2] = ["firewallnetns", "macvtap"];

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fwn_cni::invocation::NetworkConf;
 use fwn_cni::network_list::NetworkList;
 use fwn_cni::result::chained_result;
+use fwn_node::causes::with_causes;
 use fwn_plan::config::parse_netconf;
 use fwn_plan::origin::{Origin, Source};
 use fwn_plan::problem::{Problem, Problems};
@@ -15,7 +16,6 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::data_dir::read_path;
-use crate::failure::with_causes;
 use crate::gather::FW_LIMIT;
 use crate::policy::{PLUGIN, alone, is_fw};
 

@@ -10,13 +10,14 @@ use fwn_kernel::firewall::record::RecordedNetns;
 use fwn_kernel::ipset::{SetClient, SetError};
 use fwn_kernel::netns::TargetNetns;
 use fwn_kernel::route::IpPrefix;
+use fwn_node::causes::with_causes;
 use fwn_node::message::{self, Registration};
 use fwn_plan::set::check_set_name;
 
 use super::sets::SharedSets;
 use super::store::Record;
 use crate::access::{self, Access, DEFAULT_VERBS, InputPolicy};
-use crate::kernel_sets::{KernelSets, with_causes};
+use crate::kernel_sets::KernelSets;
 use crate::line::Verb;
 use crate::listen::{self, ListenError};
 use crate::service::Surroundings;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use fwn_kernel::firewall::record::{RecordedAttachment, RecordedNetns};
 use fwn_kernel::netns::{NetnsError, TargetNetns};
+use fwn_node::causes::with_causes;
 use fwn_node::message::{ContainerStatus, Interface, Registration, Status};
 use tokio::task::JoinHandle;
 
@@ -18,7 +19,6 @@ use super::attachment::{Prepared, Refusal, Reuse, leads_to, prepare};
 use super::sets::{Counters, SharedSets, WeakSets};
 use super::store::{Record, Store, StoreError};
 use super::watch::{Look, Watch, Watcher};
-use crate::kernel_sets::with_causes;
 use crate::limits::{Connections, Limits};
 use crate::server::{Stopper, serve, shutdown};
 use crate::service::Service;

@@ -4,14 +4,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fwn_kernel::firewall::owner::OwnerId;
 use fwn_kernel::firewall::record::{RecordedAttachment, RecordedNetns};
 use fwn_node::message::Registration;
+use fwn_node::private::is_private;
 use fwn_plan::plan::Attachment;
-use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 /// What is remembered of an attachment.
@@ -66,13 +66,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::NotPrivate`]
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        /// Group or others may write (`S_IWGRP | S_IWOTH`).
-        const WRITABLE: u32 = 0o022;
         let store = Self { path: path.to_owned() };
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|source| io("create", path, source))?;
         let folder = fs::metadata(path).map_err(|source| io("read", path, source))?;
-        if folder.uid() != geteuid().as_raw() || folder.mode() & WRITABLE != 0 {
+        if !is_private(&folder) {
             return Err(StoreError::NotPrivate(path.to_owned()));
         }
         Ok(store)

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use fwn_node::causes::with_causes;
 use fwn_node::message::{self, Answer, Request, decode_line, encode_line};
 
 use super::attachment::{Prepared, Refusal};
@@ -11,7 +12,6 @@ use super::registry::Registry;
 use super::socket::{Fds, Peer};
 use crate::executor;
 use crate::frame::Frame;
-use crate::kernel_sets::with_causes;
 use crate::session::{Handler, Next};
 
 /// What was said on one connection so far.

@@ -24,12 +24,12 @@ use fwn_kernel::netlink::socket::{NetlinkSocket, Protocol, SocketError};
 use fwn_kernel::netns::NetnsError;
 use fwn_kernel::nft::observe::{NftError, observe};
 use fwn_kernel::route::{PrefixError, RouteError, RouteSocket};
+use fwn_node::causes::with_causes;
 use fwn_plan::set::{Addresses, Element, Entry, EntryOptions, SetKind};
 use nix::errno::Errno;
 
 use super::{Environment, FAILURE, SUCCESS, network, print_to, render_error};
 use crate::Streams;
-use crate::failure::with_causes;
 use crate::state::StateError;
 use interrupt::Interrupts;
 use packets::{Outcome, ping, tcp};

@@ -14,6 +14,7 @@ use fwn_kernel::trace::copy::{Copied, copy};
 use fwn_kernel::trace::cross_check::cross_check;
 use fwn_kernel::trace::explain::{Outcome, explain};
 use fwn_kernel::trace::lab::LabError;
+use fwn_node::causes::with_causes;
 use fwn_plan::origin::{Origin, Source};
 use fwn_plan::packet::{Direction, Packet, PacketProblem, parse_packet};
 use fwn_plan::problem::{Problem, render_problems};
@@ -25,7 +26,7 @@ use super::super::show::text::{Layout, wrapped};
 use super::super::{Environment, SUCCESS, namespace};
 use super::{Told, paint_of};
 use crate::Streams;
-use crate::failure::{Failure, with_causes};
+use crate::failure::Failure;
 use crate::settings::STATE_DIR;
 use crate::state::StateDir;
 

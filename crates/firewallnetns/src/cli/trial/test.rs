@@ -11,6 +11,7 @@ use fwn_kernel::firewall::view::{View, view};
 use fwn_kernel::trace::cross_check::cross_check;
 use fwn_kernel::trace::explain::explain;
 use fwn_kernel::trace::lab::Lab;
+use fwn_node::causes::with_causes;
 use fwn_plan::config::{Expected, Section, TestConf, Text, parse_fw};
 use fwn_plan::expand::Variables;
 use fwn_plan::origin::Source;
@@ -27,7 +28,7 @@ use super::explain::failed;
 use super::report::{Suite, Tried, junit, tap, text};
 use crate::Streams;
 use crate::data_dir::DataDir;
-use crate::failure::{Failure, with_causes};
+use crate::failure::Failure;
 use crate::gather::FW_LIMIT;
 use crate::policy::{IFNAME, Policy, PolicyOptions, is_fw, read_source, wrong};
 
