@@ -85,8 +85,9 @@ fn the_kernel_judges_every_kind_of_packet() {
 fn a_copy_judges_as_the_original_which_is_only_read() {
     let netns = Netns::new();
     netns.sh(
-        "ip link set lo up; ip link add eth0 type veth peer name other; ip link set other up; ip link set eth0 up
-         ip addr add 10.9.0.2/24 dev eth0; ip addr add fd09::2/64 dev eth0 nodad; ip route add default via 10.9.0.1
+        "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad # no address that is tentative for a second
+         ip link set lo up; ip link add eth0 type veth peer name other; ip link set other up; ip link set eth0 up
+         ip addr add 10.9.0.2/24 dev eth0; ip addr add fd09::2/64 dev eth0; ip route add default via 10.9.0.1
          iptables -P INPUT DROP; ip6tables -P INPUT DROP; iptables -P OUTPUT DROP
          ipset create gone hash:ip; ipset create theirs hash:net; ipset create all list:set; ipset destroy gone
          ipset add theirs 10.0.0.0/8; ipset add theirs 10.7.0.0/16 nomatch; ipset add all theirs
@@ -111,8 +112,10 @@ table inet f {
 }
 table bridge b { }
 END");
+    // iptables-save says in comments what time it is
     let state = || {
-        netns.sh("iptables-save -c; ip6tables-save -c; ipset save; nft list table inet f; ip addr; ip route")
+        netns.sh("{ iptables-save -c; ip6tables-save -c; } | grep -v '^#'
+            ipset save; nft list table inet f; ip addr; ip route")
     };
     let before = state();
     let target = TargetNetns::open(&netns.path()).expect("a namespace");
