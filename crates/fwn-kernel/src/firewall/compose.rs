@@ -148,8 +148,7 @@ pub fn expect<'a>(request: &Request<'a>, observed: &'a Ruleset) -> Result<Record
 }
 
 /// The batch that puts `request` in force where `observed` is, and the record of it; the record is complete when
-/// [`Record::describe`] has been told the words, and [`Record::read_back`] has seen the result. `encoded` has a rule for
-/// each rule of each table of the plan.
+/// [`Record::read_back`] has seen the result. `encoded` has a rule for each rule of each table of the plan.
 ///
 /// # Errors
 /// See [`ComposeError`].
@@ -172,7 +171,7 @@ pub fn compose<'a>(
         let by_chain = composer.rules_by_chain();
         let mut record = composer.frame(&by_chain, &mut changes)?;
         for (chain, indexes) in &by_chain {
-            composer.rules(chain, indexes, encoded, &mut changes, &mut record)?;
+            composer.rules(chain, indexes, encoded, request.render, &mut changes, &mut record)?;
         }
         tables.push(record);
     }
@@ -417,6 +416,7 @@ impl<'a, 'c> TableComposer<'a, 'c> {
         chain: &'a str,
         indexes: &[usize],
         encoded: &'a [EncodedRule],
+        render: &dyn Fn(&TablePlan, &RuleOp) -> String,
         changes: &mut Changes<'a>,
         record: &mut RecordedTable,
     ) -> Result<(), ComposeError> {
@@ -471,8 +471,8 @@ impl<'a, 'c> TableComposer<'a, 'c> {
             record.rules.push(RecordedRule {
                 chain: chain.to_owned(),
                 ordinal,
-                text: String::new(),
-                origin: String::new(),
+                text: render(plan, op),
+                origin: op.origin.to_string(),
                 digest: None,
             });
         }

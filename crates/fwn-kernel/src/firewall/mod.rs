@@ -101,7 +101,6 @@ pub fn put_in_force(
         }
         observed = announce(socket, request, journal)?;
     };
-    record.describe(request.plan, request.render);
     let confirmed = confirm(socket, generation, &mut record, request.siblings, journal);
     let Err(error) = confirmed else { return Ok(record) };
     let owner = OwnerId::of(request.attachment);

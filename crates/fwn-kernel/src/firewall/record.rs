@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
 use fwn_plan::netfilter::{Family, Policy, Table};
-use fwn_plan::plan::{Attachment, Plan, RuleOp, TablePlan};
+use fwn_plan::plan::Attachment;
 use serde::{Deserialize, Serialize};
 
 use super::observed::{ObservedTable, Ruleset};
@@ -203,21 +203,14 @@ impl Record {
         self.tables.iter().find(|recorded| recorded.family == family && recorded.table.name() == table)
     }
 
-    /// What there may be from before the batch until it is read back, when nobody can know whether this or `previous`
-    /// is in force: all that a DEL has to find. Not the rules: those carry their marks, and none of the new ones that
-    /// could be told by what it says has been seen yet. Only those of `previous` that are `observed` to have lost their
-    /// marks are known by nothing else.
+    /// Of a record whose rules are not known yet: what there may be from before the batch until it is read back, when
+    /// nobody can know whether this or `previous` is in force, and so all that a DEL has to find. The new rules carry
+    /// their marks, and none that could be told by what it says has been seen yet. Only those of `previous` that are
+    /// `observed` to have lost their marks are known by nothing else.
     #[must_use]
-    pub fn intent(&self, previous: Option<&Self>, observed: &Ruleset) -> Self {
-        let mut record = Self {
-            version: self.version,
-            attachment: self.attachment.clone(),
-            netns: self.netns,
-            made_at: self.made_at,
-            pending: true,
-            sets: self.sets.clone(),
-            tables: self.tables.iter().map(RecordedTable::without_rules).collect(),
-        };
+    pub fn intent(self, previous: Option<&Self>, observed: &Ruleset) -> Self {
+        let owner = self.owner();
+        let mut record = Self { pending: true, ..self };
         for old in previous.iter().flat_map(|previous| &previous.tables) {
             let same = |new: &&mut RecordedTable| (new.family, new.table) == (old.family, old.table);
             let Some(new) = record.tables.iter_mut().find(same) else {
@@ -226,7 +219,7 @@ impl Record {
             };
             new.created |= old.created;
             let seen = observed.table(old.family, old.table.name());
-            if seen.is_some_and(|table| !old.unmarked(self.owner(), table).is_empty()) {
+            if seen.is_some_and(|table| !old.unmarked(owner, table).is_empty()) {
                 new.rules.clone_from(&old.rules);
             }
             for chain in &old.chains {
@@ -241,17 +234,6 @@ impl Record {
             }
         }
         record
-    }
-
-    /// Completes the record by the words of the rules of `plan`, which is the one that it was composed of.
-    pub fn describe(&mut self, plan: &Plan, render: &dyn Fn(&TablePlan, &RuleOp) -> String) {
-        for (table, half) in self.tables.iter_mut().zip(&plan.tables) {
-            for rule in &mut table.rules {
-                let Some(op) = half.rules.get(rule.ordinal as usize) else { continue };
-                rule.text = render(half, op);
-                rule.origin = op.origin.to_string();
-            }
-        }
     }
 
     /// Completes the record by what is in force after the commit: digests, and the greatest handle. A rule that is
@@ -284,18 +266,6 @@ impl Record {
 }
 
 impl RecordedTable {
-    fn without_rules(&self) -> Self {
-        Self {
-            family: self.family,
-            table: self.table,
-            created: self.created,
-            last_handle: self.last_handle,
-            chains: self.chains.clone(),
-            policies: self.policies.clone(),
-            rules: Vec::new(),
-        }
-    }
-
     /// Rules of `owner` that have lost their marks, with their numbers, by handle. Who saves a table and restores it
     /// (`iptables-save`, `iptables-restore`) takes the user data of all its rules; they are known then by what they
     /// say. As long as one mark is there, none was lost: a rule that is missing is missing.
