@@ -186,13 +186,13 @@ fn resize_last(start: usize, old: usize, size: usize) -> bool {
 
 /// A new chunk, aligned to a page, with this room at least; the rest of the one before is given up.
 fn new_chunk(size: usize, room: usize) -> Option<Chunk> {
-    let size = match size {
-        0 if BEGUN.swap(true, Ordering::Relaxed) => FIRST_OF_OTHERS,
-        0 => FIRST,
-        size => size,
+    let (size, at_once) = match size {
+        0 if BEGUN.swap(true, Ordering::Relaxed) => (FIRST_OF_OTHERS, true),
+        0 => (FIRST, false),
+        size => (size, true),
     };
     let size = size.max(aligned(room, PAGE));
-    let start = map(size, size != FIRST)?;
+    let start = map(size, at_once)?;
     Some(Chunk { start, at: start, end: start + size, fresh: start, next: (size * 2).min(MOST) })
 }
 
