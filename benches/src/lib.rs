@@ -21,8 +21,9 @@ pub mod stream;
 pub mod trace;
 pub mod workload;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -86,4 +87,12 @@ pub enum BenchError {
     /// The result could not be printed.
     #[error("cannot print the result")]
     Print(#[source] io::Error),
+}
+
+/// Says on stderr why a program of the bench failed, and gives its exit code.
+pub fn failed(program: &str, error: &BenchError) -> ExitCode {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    // where stderr is closed nobody listens
+    let _ = writeln!(io::stderr(), "{program}: {error}{cause}");
+    ExitCode::FAILURE
 }

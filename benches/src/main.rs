@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use fwn_bench::BenchError;
 use fwn_bench::cargo::Profile;
 use fwn_bench::contender::Operation;
 use fwn_bench::material::Material;
@@ -14,6 +13,7 @@ use fwn_bench::plot::render_plot;
 use fwn_bench::programs::Programs;
 use fwn_bench::report::{describe_machine, render_json, render_table};
 use fwn_bench::workload::Workload;
+use fwn_bench::{BenchError, failed};
 use fwn_testkit::Netns;
 
 /// Compares firewallnetns with a floor and the usual tools: wall times, in turns, as ratios. Needs root, iptables,
@@ -43,15 +43,8 @@ struct Options {
 fn main() -> ExitCode {
     match bench(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("fwn-bench: {error}{}", cause(&error)));
-            ExitCode::FAILURE
-        }
+        Err(error) => failed("fwn-bench", &error),
     }
-}
-
-fn cause(error: &BenchError) -> String {
-    std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default()
 }
 
 /// Progress, on stderr.

@@ -1,12 +1,10 @@
 //! Makes the script by which the linker puts together what a call of the plugin runs (`crates/firewallnetns/hot.ld`).
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
-use fwn_bench::BenchError;
 use fwn_bench::cargo::Profile;
 use fwn_bench::contender::{Operation, plugin_call};
 use fwn_bench::hot::{addresses, become_traced, functions, names, render_script};
@@ -14,6 +12,7 @@ use fwn_bench::launch::Step;
 use fwn_bench::material::Material;
 use fwn_bench::programs::Programs;
 use fwn_bench::workload::Workload;
+use fwn_bench::{BenchError, failed};
 use fwn_testkit::Netns;
 
 /// Runs ADD and DEL of the seed example step by step, in network namespaces of its own, and writes down which functions
@@ -32,19 +31,17 @@ enum Traced {
 }
 
 fn main() -> ExitCode {
-    let failed = match Options::parse().traced {
-        Some(Traced::Become { program }) => become_traced(&program).to_string(),
-        None => match make() {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                format!("{error}{}", cause.unwrap_or_default())
-            }
-        },
+    let done = match Options::parse().traced {
+        Some(Traced::Become { program }) => {
+            let source = become_traced(&program);
+            Err(BenchError::Start { program, source })
+        }
+        None => make(),
     };
-    // where stderr is closed nobody listens
-    let _ = writeln!(std::io::stderr(), "hot: {failed}");
-    ExitCode::FAILURE
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed("hot", &error),
+    }
 }
 
 fn make() -> Result<(), BenchError> {

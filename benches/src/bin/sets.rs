@@ -4,11 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use fwn_bench::BenchError;
 use fwn_bench::cargo::{Profile, build};
 use fwn_bench::daemon::Daemon;
 use fwn_bench::report::{describe_machine, render_sets};
-use fwn_bench::{round_trip, stream};
+use fwn_bench::{BenchError, failed, round_trip, stream};
 use fwn_testkit::Sandbox;
 
 /// Compares ipsetd with `ipset restore` and with a server that sends back what it gets, in turns, as ratios. Needs
@@ -29,13 +28,7 @@ struct Options {
 fn main() -> ExitCode {
     match bench(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let cause =
-                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            // where stderr is closed nobody listens
-            let _ = writeln!(std::io::stderr(), "sets: {error}{cause}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed("sets", &error),
     }
 }
 
