@@ -119,7 +119,7 @@ pub(super) fn replay<'a>(netns: &Netns, rules: impl IntoIterator<Item = Placed<'
         let mut socket = NetlinkSocket::open(Protocol::Netfilter).expect("a socket");
         socket.reserve_receive_buffer(1 << 24);
         socket
-            .commit(&mut batch(&rules))
+            .commit(&mut batch(&rules), |_, _| ())
             .unwrap_or_else(|error| panic!("the kernel takes the rules: {error:?}"));
     });
 }

@@ -161,7 +161,7 @@ impl Connection {
 }
 
 /// Puts a plan in force and closes the connection. `journal` writes down what DEL will need: before the namespace is
-/// changed what there may be, once it has been read back what there is.
+/// changed what there may be, once it is in force what there is.
 ///
 /// # Errors
 /// See [`ApplyError`]: the namespace then holds what it held before, unless [`ApplyError::is_in_force`].
@@ -330,7 +330,7 @@ pub fn check(
     if record.made_at == 0 {
         lines.push("its ADD ended before its rules were put in force".to_owned());
     } else if record.pending {
-        lines.push("its ADD ended before its rules were read back: they may not be in force".to_owned());
+        lines.push("its ADD ended before it knew whether its rules are in force".to_owned());
     }
     for set in &record.sets {
         match connection.sets()?.kind_of(&set.name)? {

@@ -21,7 +21,8 @@ use super::remove::{Scene, Scope, retire};
 use crate::netlink::attr::Malformed;
 use crate::nft::EncodedRule;
 use crate::nft::constants::NFT_TABLE_F_DORMANT;
-use crate::nft::decode::{BaseHook, decode_expressions};
+use crate::nft::decode::BaseHook;
+use crate::nft::digest::sketch;
 use crate::nft::transaction::{Change, Changes, Place};
 
 /// What is to be put in force.
@@ -147,8 +148,8 @@ pub fn expect<'a>(request: &Request<'a>, observed: &'a Ruleset) -> Result<Record
     Ok(record(request, tables.collect::<Result<_, _>>()?))
 }
 
-/// The batch that puts `request` in force where `observed` is, and the record of it; the record is complete when
-/// [`Record::read_back`] has seen the result. `encoded` has a rule for each rule of each table of the plan.
+/// The batch that puts `request` in force where `observed` is, and the record of it, as it is if the kernel takes the
+/// rules as they are sent; [`super::confirm`] completes it. `encoded` has a rule for each rule of each table of the plan.
 ///
 /// # Errors
 /// See [`ComposeError`].
@@ -334,11 +335,7 @@ impl<'a, 'c> TableComposer<'a, 'c> {
 
     fn check_hook(&self, chain: &ObservedChain, hook: Hook, origin: &Origin) -> Result<(), ComposeError> {
         let table = self.plan.table;
-        let expected = BaseHook {
-            number: hook.number(),
-            priority: table.priority(hook),
-            kind: table.chain_type(hook).to_owned(),
-        };
+        let expected = BaseHook::of(table, hook);
         let found = match &chain.hook {
             Some(found) if *found == expected => return Ok(()),
             Some(found) => {
@@ -442,6 +439,8 @@ impl<'a, 'c> TableComposer<'a, 'c> {
             }
         })?;
 
+        changes.steps.reserve(ops.len());
+        record.rules.reserve(ops.len());
         let start = changes.steps.len();
         let mut top = start;
         let mut seen = 0;
@@ -455,8 +454,7 @@ impl<'a, 'c> TableComposer<'a, 'c> {
             };
             let (Some(op), Some(index)) = (ops.get(new), indexes.get(new)) else { continue };
             let Some(rule) = encoded.get(*index) else { continue };
-            decode_expressions(&rule.expressions)
-                .try_for_each(|expression| expression.map(drop))
+            let sketch = sketch(&rule.expressions)
                 .map_err(|source| ComposeError::Malformed { origin: Box::new(op.origin.clone()), source })?;
             // more rules than 32 bits can number do not fit a batch
             let ordinal = *index as u32;
@@ -466,14 +464,14 @@ impl<'a, 'c> TableComposer<'a, 'c> {
                 Some(_) if seen == 0 => Place::First,
                 Some(handle) => Place::Before(*handle),
             };
-            let change = Change::AddRule { chain, place, rule, user_data };
+            let change = Change::AddRule { chain, place, rule, sketch, user_data };
             changes.push_from(&op.origin, plan.family, plan.table.name(), change);
             record.rules.push(RecordedRule {
                 chain: chain.to_owned(),
                 ordinal,
                 text: render(plan, op),
                 origin: op.origin.to_string(),
-                digest: None,
+                digest: Some(sketch.digest),
             });
         }
         // each of those at the top goes before all that are there, so the last one goes first

@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod compare;
 pub mod compose;
+mod confirm;
 pub mod observed;
 mod order;
 pub mod owner;
@@ -14,9 +15,10 @@ pub mod remove;
 mod sets;
 pub mod view;
 
-use self::compare::{Difference, compare};
+use self::compare::Difference;
 use self::compose::{ComposeError, Request, compose, expect};
-use self::observed::{Ruleset, observe, observe_in};
+use self::confirm::{Answer, ask_back, confirm};
+use self::observed::{Ruleset, observe};
 use self::owner::OwnerId;
 use self::record::Record;
 use self::remove::removal;
@@ -46,7 +48,7 @@ pub enum FirewallError {
     /// The batch went through, what followed did not, and the rules could not, or must not, be taken out again.
     #[error("the firewall is in force, but {source}", source = .0)]
     Unconfirmed(#[source] Box<FirewallError>),
-    /// It was put in force, read back, and found to be different: somebody else changed it at once.
+    /// It was put in force, looked at, and found to be different: somebody else changed it at once.
     #[error("the firewall was changed by somebody else at once: {}", lines(.0))]
     NotInForce(Vec<Difference>),
 }
@@ -58,7 +60,7 @@ fn lines(differences: &[Difference]) -> String {
 /// Writes down what DEL and CHECK will need.
 pub type Journal<'a> = &'a mut dyn FnMut(&Record) -> std::io::Result<()>;
 
-/// Looks at what is there, and tells `journal` what there may be from now on until the rules of `request` are read back.
+/// Looks at what is there, and tells `journal` what there may be from now on until the rules of `request` are in force.
 /// Nothing of it may be made before.
 ///
 /// # Errors
@@ -74,9 +76,9 @@ pub fn announce(
     Ok(observed)
 }
 
-/// Puts `request` in force in the namespace of `socket`, all of it or nothing, and reads it back. `encoded` has a rule for
-/// each of the plan, `announced` is what [`announce`] saw. The record goes to `journal` once what the kernel made of the
-/// rules is known.
+/// Puts `request` in force in the namespace of `socket`, all of it or nothing, and makes sure of it. `encoded` has a rule
+/// for each of the plan, `announced` is what [`announce`] saw. The record goes to `journal` once what the kernel made of
+/// the rules is known.
 ///
 /// # Errors
 /// See [`FirewallError`]; the namespace holds what it held before. [`FirewallError::Unconfirmed`] differs: where this
@@ -91,39 +93,28 @@ pub fn put_in_force(
 ) -> Result<Record, FirewallError> {
     let mut attempts = 1..ATTEMPTS;
     let mut observed = announced;
-    let (mut record, generation) = loop {
-        let (changes, record) = compose(request, encoded, &observed)?;
+    let (mut record, generation, answered) = loop {
+        let (mut changes, mut record) = compose(request, encoded, &observed)?;
+        let asked = ask_back(&mut changes);
         match changes.commit(socket, Some(observed.generation)) {
             Err(CommitError::Changed) if attempts.next().is_some() => {}
             Err(error) => return Err(error.into()),
-            Ok(()) if changes.is_empty() => break (record, observed.generation),
-            Ok(()) => break (record, next_generation(observed.generation)),
+            Ok(_) if changes.is_empty() => break (record, observed.generation, false),
+            Ok(echoes) => {
+                let answer = Answer { changes: &changes, echoes: &echoes, observed: &observed };
+                let answered = asked && answer.complete(&mut record);
+                break (record, next_generation(observed.generation), answered);
+            }
         }
         observed = announce(socket, request, journal)?;
     };
-    let confirmed = confirm(socket, generation, &mut record, request.siblings, journal);
+    let confirmed = confirm(socket, generation, answered, &mut record, request.siblings, journal);
     let Err(error) = confirmed else { return Ok(record) };
     let owner = OwnerId::of(request.attachment);
     match request.previous {
         None if take_out(socket, owner, Some(&record), request.siblings).is_ok() => Err(error),
         _ => Err(FirewallError::Unconfirmed(Box::new(error))),
     }
-}
-
-fn confirm(
-    socket: &mut NetlinkSocket,
-    generation: u32,
-    record: &mut Record,
-    siblings: &[Record],
-    journal: Journal<'_>,
-) -> Result<(), FirewallError> {
-    let observed = observe_in(socket, generation)?;
-    record.read_back(&observed);
-    let differences = compare(record, &observed, siblings);
-    if differences.is_empty() {
-        return journal(record).map_err(FirewallError::Journal);
-    }
-    Err(FirewallError::NotInForce(differences))
 }
 
 /// Takes what an attachment has in force out of the namespace of `socket`; nothing there is success.
@@ -142,7 +133,8 @@ pub fn take_out(
         let changes = removal(&observed, owner, record, siblings);
         match changes.commit(socket, Some(observed.generation)) {
             Err(CommitError::Changed) if attempts.next().is_some() => {}
-            result => return Ok(result?),
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(()),
         }
     }
 }

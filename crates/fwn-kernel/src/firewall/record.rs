@@ -131,7 +131,7 @@ pub struct RecordedTable {
     /// Whether an attachment made it, and nobody else.
     pub created: bool,
     /// The greatest handle of a rule of ours, or of any where there is none of ours: whatever has a greater one came
-    /// later. 0 until read back.
+    /// later. 0 until the kernel has told.
     pub last_handle: u64,
     /// Chains that it uses.
     pub chains: Vec<RecordedChain>,
@@ -174,7 +174,7 @@ pub struct RecordedRule {
     pub text: String,
     /// Where it was written.
     pub origin: String,
-    /// What the kernel made of it; `None` until read back.
+    /// What the kernel made of it; `None` if it was not there.
     pub digest: Option<Digest>,
 }
 
@@ -203,7 +203,7 @@ impl Record {
         self.tables.iter().find(|recorded| recorded.family == family && recorded.table.name() == table)
     }
 
-    /// Of a record whose rules are not known yet: what there may be from before the batch until it is read back, when
+    /// Of a record whose rules are not known yet: what there may be from before the batch until the kernel has told, when
     /// nobody can know whether this or `previous` is in force, and so all that a DEL has to find. The new rules carry
     /// their marks, and none that could be told by what it says has been seen yet. Only those of `previous` that are
     /// `observed` to have lost their marks are known by nothing else.

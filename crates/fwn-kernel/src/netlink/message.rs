@@ -13,6 +13,8 @@ pub const NLM_F_REQUEST: u16 = 0x1;
 pub const NLM_F_ACK: u16 = 0x4;
 /// `NLM_F_ROOT | NLM_F_MATCH`: all there are.
 pub const NLM_F_DUMP: u16 = 0x300;
+/// `NLM_F_ECHO`: the kernel gives back what it made of the message.
+pub const NLM_F_ECHO: u16 = 0x8;
 /// `NLM_F_DUMP_INTR`: the list changed while it was read; read it again.
 pub const NLM_F_DUMP_INTR: u16 = 0x10;
 /// `NLM_F_REPLACE`

@@ -279,12 +279,17 @@ impl NetlinkSocket {
     }
 
     /// Sends `messages`, none of which asks for an acknowledgement, as one datagram, and collects what the kernel
-    /// refused. The kernel has done all its work when `send` returns, so what is not there then never comes
-    /// (`nfnetlink_rcv`, `net/netfilter/nfnetlink.c`).
+    /// refused; whatever else it answers goes to `each` with the number of the message that it answers. The kernel has
+    /// done all its work when `send` returns, so what is not there then never comes (`nfnetlink_rcv`,
+    /// `net/netfilter/nfnetlink.c`).
     ///
     /// # Errors
     /// [`SocketError::Kernel`] with every message that the kernel refused; failures of the socket.
-    pub fn commit(&mut self, messages: &mut Messages) -> Result<(), SocketError> {
+    pub fn commit(
+        &mut self,
+        messages: &mut Messages,
+        mut each: impl FnMut(u32, &Message<'_>),
+    ) -> Result<(), SocketError> {
         let last = messages.count().saturating_sub(1);
         let first = self.send(messages)?;
         let mut refused = Vec::new();
@@ -298,8 +303,11 @@ impl NetlinkSocket {
             for message in MessageReader::new(&buffer.0[..length]) {
                 let message = message?;
                 let number = message.sequence.wrapping_sub(first);
-                if number <= last && message.kind == NLMSG_ERROR && message.errno()? != 0 {
-                    refused.push(kernel_error(&message, number)?);
+                match message.kind {
+                    _ if number > last => {} // an answer to an earlier, failed exchange
+                    NLMSG_ERROR if message.errno()? != 0 => refused.push(kernel_error(&message, number)?),
+                    NLMSG_ERROR => {}
+                    _ => each(number, &message),
                 }
             }
         }
@@ -368,6 +376,7 @@ mod tests {
     use nix::sys::socket::{getsockname, sendto};
 
     use super::*;
+    use crate::netlink::attr::AttrWriter;
     use crate::netlink::message::NLM_F_ACK;
 
     /// Who has `CAP_NET_ADMIN` in the namespace can send to our socket; only the kernel is believed.
@@ -398,5 +407,28 @@ mod tests {
             .expect("short");
         let error = socket.exchange(&mut messages, |_| Ok(())).expect_err("refused by the kernel");
         assert_eq!(error.errno(), Some(libc::ENOENT), "{error:?}");
+    }
+
+    /// Where reading an answer fails, those to the messages behind it stay in the socket.
+    #[test]
+    fn what_was_refused_earlier_is_no_refusal_of_a_batch() {
+        let mut socket = Netns::new().run(|| NetlinkSocket::open(Protocol::Netfilter)).expect("a socket");
+        let mut questions = Messages::default();
+        // the generation, and a table that is not there
+        questions.push(0x0a10, 0, &[0; 4], |_| ()).expect("short");
+        let nosuch = |attrs: &mut AttrWriter<'_>| {
+            attrs.string(1, "nosuch");
+        };
+        questions.push(0x0a01, NLM_F_ACK, &[2, 0, 0, 0], nosuch).expect("short");
+        let error = socket.exchange(&mut questions, |_| Err(Malformed)).expect_err("not understood");
+        assert!(matches!(error, SocketError::Malformed(_)), "{error:?}");
+        // nothing
+        let mut batch = Messages::default();
+        for kind in [0x10, 0x11] {
+            batch.push(kind, 0, &[0, 0, 0, 10], |_| ()).expect("short");
+        }
+        let mut answers = 0;
+        socket.commit(&mut batch, |_, _| answers += 1).expect("nothing is wrong with it");
+        assert_eq!(answers, 0);
     }
 }

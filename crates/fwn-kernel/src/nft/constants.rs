@@ -135,6 +135,12 @@ pub const NFTA_EXPR_DATA: u16 = 2;
 pub const NFTA_COUNTER_BYTES: u16 = 1;
 /// `NFTA_COUNTER_PACKETS`
 pub const NFTA_COUNTER_PACKETS: u16 = 2;
+/// `NFTA_CMP_DATA`
+pub const NFTA_CMP_DATA: u16 = 3;
+/// `NFTA_RANGE_FROM_DATA`
+pub const NFTA_RANGE_FROM_DATA: u16 = 3;
+/// `NFTA_RANGE_TO_DATA`
+pub const NFTA_RANGE_TO_DATA: u16 = 4;
 /// `NFTA_QUOTA_FLAGS`; its bit 1 (`NFT_QUOTA_F_DEPLETED`) is state.
 pub const NFTA_QUOTA_FLAGS: u16 = 2;
 /// `NFT_QUOTA_F_INV`: the only bit of the flags that is configuration.

@@ -1,7 +1,7 @@
 //! Messages and expressions of nf_tables, bytes to types. Arbitrary bytes come in; an error or plain data goes
 //! out, never a panic. Attributes that are not known are passed over: later kernels have more.
 
-use fwn_plan::netfilter::{Family, Policy};
+use fwn_plan::netfilter::{Family, Hook, Policy, Table};
 
 use super::constants as c;
 use crate::netlink::attr::{Attrs, Malformed};
@@ -54,6 +54,14 @@ pub struct BaseHook {
     pub priority: i32,
     /// `filter`, `nat` or `route`.
     pub kind: String,
+}
+
+impl BaseHook {
+    /// Where iptables hooks in the built-in chain of a table.
+    pub fn of(table: Table, hook: Hook) -> Self {
+        let kind = table.chain_type(hook).to_owned();
+        Self { number: hook.number(), priority: table.priority(hook), kind }
+    }
 }
 
 /// A rule as the kernel tells it.

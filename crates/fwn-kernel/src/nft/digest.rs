@@ -46,6 +46,21 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+/// What a rule has in common with others that differ only in the values that packets are compared with (`cmp`,
+/// `range`): addresses, ports, protocols. The kernel keeps those bytes as they are, so that it treats all rules of one
+/// form alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Form(u64);
+
+/// What a rule says, and what it has in common with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sketch {
+    /// What it says.
+    pub digest: Digest,
+    /// What it has in common with others.
+    pub form: Form,
+}
+
 /// The digest of a rule's expressions, as the kernel gives them back. What was sent can have another: the kernel
 /// adds defaults and clears its own parts of xt structures.
 ///
@@ -68,22 +83,57 @@ pub fn digest_with<'a>(
         let expression = expression?;
         each(&expression)?;
         fnv.field_of_words(expression.name.as_bytes());
-        for attr in expression.data {
-            let attr = attr?;
-            match state(expression.name, &attr)? {
-                State::None => {
-                    fnv.word(u64::from(attr.kind));
-                    fnv.field_of_words(attr.value);
-                }
-                State::Partly(configured) => {
-                    fnv.word(u64::from(attr.kind));
-                    fnv.word(u64::from(configured));
-                }
-                State::Wholly => {}
-            }
+        for attr in expression.data.clone() {
+            add(&mut fnv, expression.name, &attr?)?;
         }
     }
     Ok(Digest(fnv.finish()))
+}
+
+/// Digest and form of a rule's expressions, as they are to be sent.
+///
+/// # Errors
+/// The bytes are no list of expressions.
+pub fn sketch(expressions: &[u8]) -> Result<Sketch, Malformed> {
+    let mut form = Fnv::new();
+    let digest = digest_with(expressions, |expression| {
+        form.field_of_words(expression.name.as_bytes());
+        for attr in expression.data.clone() {
+            let attr = attr?;
+            if is_compared(expression.name, &attr) {
+                form.word(u64::from(attr.kind));
+                form.word(attr.value.len() as u64);
+            } else {
+                add(&mut form, expression.name, &attr)?;
+            }
+        }
+        Ok(())
+    })?;
+    // half of it tells a few thousand forms apart
+    Ok(Sketch { digest, form: Form(form.finish() as u64) })
+}
+
+fn add(fnv: &mut Fnv, expression: &str, attr: &Attr<'_>) -> Result<(), Malformed> {
+    match state(expression, attr)? {
+        State::None => {
+            fnv.word(u64::from(attr.kind));
+            fnv.field_of_words(attr.value);
+        }
+        State::Partly(configured) => {
+            fnv.word(u64::from(attr.kind));
+            fnv.word(u64::from(configured));
+        }
+        State::Wholly => {}
+    }
+    Ok(())
+}
+
+/// Whether an attribute is a value that packets are compared with.
+fn is_compared(expression: &str, attr: &Attr<'_>) -> bool {
+    matches!(
+        (expression, attr.kind),
+        ("cmp", c::NFTA_CMP_DATA) | ("range", c::NFTA_RANGE_FROM_DATA | c::NFTA_RANGE_TO_DATA)
+    )
 }
 
 /// How much of an attribute changes by itself.
@@ -166,6 +216,37 @@ mod tests {
             for other in &rules[..at] {
                 assert_ne!(digest_of(one), digest_of(other), "{one:?} {other:?}");
             }
+        }
+    }
+
+    #[test]
+    fn rules_of_one_form_differ_in_what_is_compared_only() {
+        fn sketch_of(expressions: &[Written<'_>]) -> Sketch {
+            sketch(&rule(expressions)).expect("well formed")
+        }
+        let one: &[Written<'_>] = &[
+            ("payload", &[(1, &[8; 4]), (2, &[1])]),
+            ("cmp", &[(2, &[0]), (3, &[1, 2])]),
+            ("range", &[(2, &[0]), (3, &[1]), (4, &[2])]),
+        ];
+        assert_eq!(sketch_of(one).digest, digest_of(one));
+        let compared: &[Written<'_>] = &[
+            ("payload", &[(1, &[8; 4]), (2, &[1])]),
+            ("cmp", &[(2, &[0]), (3, &[7, 7])]),
+            ("range", &[(2, &[0]), (3, &[7]), (4, &[7])]),
+        ];
+        assert_eq!(sketch_of(one).form, sketch_of(compared).form);
+        assert_ne!(sketch_of(one).digest, sketch_of(compared).digest);
+        let others: [&[Written<'_>]; 5] = [
+            // another field, another operator, other lengths, another expression with the same bytes
+            &[("payload", &[(1, &[8; 4]), (2, &[2])]), one[1], one[2]],
+            &[one[0], ("cmp", &[(2, &[1]), (3, &[1, 2])]), one[2]],
+            &[one[0], ("cmp", &[(2, &[0]), (3, &[1])]), one[2]],
+            &[one[0], ("pmc", &[(2, &[0]), (3, &[1, 2])]), one[2]],
+            &[one[0], one[1]],
+        ];
+        for other in others {
+            assert_ne!(sketch_of(one).form, sketch_of(other).form, "{other:?}");
         }
     }
 

@@ -1,11 +1,12 @@
 //! nf_tables: what is there ([`observe`], [`input`]), what it says ([`decode`], [`digest`]), and one batch of changes
-//! ([`transaction`]). Knows nothing of attachments, plans or the syntax of rules.
+//! ([`transaction`]) with what the kernel made of them ([`echo`]). Knows nothing of attachments, plans or the syntax of rules.
 
 pub mod constants;
 pub mod counters;
 pub mod decode;
 pub mod describe;
 pub mod digest;
+pub mod echo;
 pub mod input;
 pub mod observe;
 pub mod transaction;

@@ -177,6 +177,14 @@ pub fn next_generation(generation: u32) -> u32 {
     generation.checked_add(1).unwrap_or(1)
 }
 
+/// Whether nothing has changed since `generation`.
+///
+/// # Errors
+/// See [`NftError`].
+pub fn is_generation(socket: &mut NetlinkSocket, generation: u32) -> Result<bool, NftError> {
+    Ok(self::generation(socket)? == generation)
+}
+
 /// Whether the kernel has nf_tables: asks for the generation of the caller's own namespace, which changes nothing.
 ///
 /// # Errors

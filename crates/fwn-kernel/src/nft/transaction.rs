@@ -12,8 +12,12 @@ use nix::errno::Errno;
 
 use super::EncodedRule;
 use super::constants as c;
+use super::digest::Sketch;
+use super::echo::Echoes;
 use crate::netlink::attr::{AttrWriter, NLA_F_NESTED, TooLong};
-use crate::netlink::message::{Messages, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, nfnl_type};
+use crate::netlink::message::{
+    Message, Messages, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, nfnl_type,
+};
 use crate::netlink::socket::{KernelError, NetlinkSocket, SocketError};
 
 /// One change.
@@ -27,6 +31,8 @@ pub struct Step<'a> {
     pub change: Change<'a>,
     /// Where it was asked for, if somebody did.
     pub origin: Option<&'a Origin>,
+    /// Whether the kernel is asked to give back what it made of it ([`Echoes`]). Steps that delete are not.
+    pub echo: bool,
 }
 
 /// What is done in a table.
@@ -72,6 +78,8 @@ pub enum Change<'a> {
         place: Place,
         /// The rule.
         rule: &'a EncodedRule,
+        /// What it says, and what it has in common with others.
+        sketch: Sketch,
         /// Whose it is.
         user_data: Vec<u8>,
     },
@@ -202,12 +210,12 @@ pub struct Changes<'a> {
 impl<'a> Changes<'a> {
     /// Adds a step that nobody in particular asked for.
     pub fn push(&mut self, family: Family, table: &'a str, change: Change<'a>) {
-        self.steps.push(Step { family, table, change, origin: None });
+        self.steps.push(Step { family, table, change, origin: None, echo: false });
     }
 
     /// Adds a step that was asked for at `origin`.
     pub fn push_from(&mut self, origin: &'a Origin, family: Family, table: &'a str, change: Change<'a>) {
-        self.steps.push(Step { family, table, change, origin: Some(origin) });
+        self.steps.push(Step { family, table, change, origin: Some(origin), echo: false });
     }
 
     /// Whether there is nothing to do.
@@ -216,27 +224,40 @@ impl<'a> Changes<'a> {
     }
 
     /// Puts all steps in force at once, or none. With a `generation`, only if nothing has changed since. No steps:
-    /// nothing is sent.
+    /// nothing is sent. What the kernel was asked to give back comes with it.
     ///
     /// # Errors
     /// See [`CommitError`]; nothing was changed then, except where it says that this is not known.
-    pub fn commit(&self, socket: &mut NetlinkSocket, generation: Option<u32>) -> Result<(), CommitError> {
+    pub fn commit(&self, socket: &mut NetlinkSocket, generation: Option<u32>) -> Result<Echoes, CommitError> {
         /// What an error answer takes of the receive buffer besides the message that it repeats.
         const ANSWER: usize = 1024;
         /// So many answers fit the default receive buffer in any case.
         const FEW: usize = 50;
+        let mut echoes = Echoes::default();
         if self.is_empty() {
-            return Ok(());
+            return Ok(echoes);
         }
         let mut messages = self.encode(generation)?;
         if self.steps.len() > FEW {
             socket.reserve_receive_buffer(messages.len() * 2 + self.steps.len() * ANSWER);
         }
-        socket.commit(&mut messages).map_err(|error| self.explain(error, generation))
+        let hear = |number: u32, message: &Message<'_>| {
+            if let Some((at, step)) = self.step(number) {
+                echoes.hear(at, step, message);
+            }
+        };
+        socket.commit(&mut messages, hear).map_err(|error| self.explain(error, generation))?;
+        Ok(echoes)
+    }
+
+    /// The step of a message, and its number.
+    fn step(&self, message: u32) -> Option<(usize, &Step<'a>)> {
+        let at = (message as usize).checked_sub(1)?;
+        Some((at, self.steps.get(at)?))
     }
 
     /// The batch: its begin is message 0, step `n` is message `n + 1`.
-    fn encode(&self, generation: Option<u32>) -> Result<Messages, CommitError> {
+    pub(super) fn encode(&self, generation: Option<u32>) -> Result<Messages, CommitError> {
         let mut messages = Messages::with_capacity(self.steps.iter().map(Step::length).sum());
         // nfgenmsg of a batch: the subsystem as resource, in network order
         let frame = [c::NFPROTO_UNSPEC, 0, 0, c::SUBSYSTEM];
@@ -279,7 +300,7 @@ impl<'a> Changes<'a> {
     }
 
     fn refusal(&self, error: KernelError) -> Refusal {
-        let step = (error.number as usize).checked_sub(1).and_then(|number| self.steps.get(number));
+        let step = self.step(error.number).map(|(_, step)| step);
         Refusal {
             origin: step.and_then(|step| step.origin).cloned(),
             step: step.map(ToString::to_string).unwrap_or_default(),
@@ -314,7 +335,7 @@ fn hint(change: &Change<'_>, errno: i32) -> Option<&'static str> {
 
 impl Step<'_> {
     /// About how many bytes its message has, rather more.
-    fn length(&self) -> usize {
+    pub fn length(&self) -> usize {
         /// Everything but names and expressions.
         const REST: usize = 128;
         /// Longest name.
@@ -327,8 +348,9 @@ impl Step<'_> {
 
     fn encode(&self, messages: &mut Messages) -> Result<u32, TooLong> {
         let nfgen = [c::nfproto(self.family), 0, 0, 0];
+        let echo = if self.echo { NLM_F_ECHO } else { 0 };
         let mut push = |message, flags, fill: &dyn Fn(&mut AttrWriter<'_>)| {
-            messages.push(nfnl_type(c::SUBSYSTEM, message), flags, &nfgen, |attrs| fill(attrs))
+            messages.push(nfnl_type(c::SUBSYSTEM, message), flags | echo, &nfgen, |attrs| fill(attrs))
         };
         let table = self.table;
         match &self.change {
@@ -371,7 +393,7 @@ impl Step<'_> {
                         .bytes(c::NFTA_CHAIN_USERDATA, user_data);
                 })
             }
-            Change::AddRule { chain, place, rule, user_data } => {
+            Change::AddRule { chain, place, rule, user_data, .. } => {
                 // without NLM_F_APPEND, NFTA_RULE_POSITION is the rule to stand before
                 let (flags, before) = match place {
                     Place::Append => (NLM_F_CREATE | NLM_F_APPEND, None),

@@ -313,7 +313,7 @@ impl Ruleset {
                 .map_err(too_long)?;
         }
         messages.push(c::NFNL_MSG_BATCH_END, 0, &batch, |_| ()).map_err(too_long)?;
-        socket.commit(&mut messages).map_err(|source| {
+        socket.commit(&mut messages, |_, _| ()).map_err(|source| {
             let first = match &source {
                 SocketError::Kernel(errors) => errors.first().and_then(|error| error.number.checked_sub(1)),
                 _ => None,

@@ -39,7 +39,7 @@ pub(super) fn is_last(chain: &str) -> bool {
 pub(super) fn install(socket: &mut NetlinkSocket, mark: u32, again: bool) -> Result<(), SocketError> {
     let mut messages = Messages::default();
     fill(&mut messages, mark, again).map_err(|_| Malformed)?;
-    socket.commit(&mut messages)
+    socket.commit(&mut messages, |_, _| ())
 }
 
 fn fill(messages: &mut Messages, mark: u32, again: bool) -> Result<(), crate::netlink::attr::TooLong> {

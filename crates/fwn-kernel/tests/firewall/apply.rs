@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use crate::kit::{Firewall, iptables};
 use crate::{ruleset, socket};
 
-const SEED: &str = "
+pub(crate) const SEED: &str = "
     -P INPUT DROP
     -P FORWARD DROP
     -P OUTPUT ACCEPT

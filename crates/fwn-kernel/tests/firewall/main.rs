@@ -3,6 +3,7 @@
 
 mod apply;
 mod compare;
+mod confirm;
 mod kit;
 mod observe;
 mod remove;
