@@ -21,6 +21,8 @@ mod gc;
 mod ipsetd;
 mod lint;
 mod logging;
+#[cfg(target_arch = "x86_64")]
+pub mod memcpy;
 pub mod memory;
 mod persist;
 mod plugin;
