@@ -112,8 +112,12 @@ pub fn render_script(names: &[&str]) -> String {
 }
 
 /// The name of a function of Rust without what another compiler, or another version of a crate, would change: a digest
-/// behind `17h`, or, mangled in the new way (RFC 2603), one behind each `Cs`. Others have no section of their own.
+/// behind `17h`, or, mangled in the new way (RFC 2603), one behind each `Cs`. Others have no section of their own, but the
+/// two that the plugin has instead of the C library's.
 fn pattern(name: &str) -> Option<String> {
+    if matches!(name, "memcpy" | "memmove") {
+        return Some(name.to_owned());
+    }
     if name.starts_with("_ZN") {
         return Some(format!("{}17h*", name.rsplit_once("17h")?.0));
     }
@@ -166,5 +170,6 @@ mod tests {
             Some("_RNvMs_NtCs*_3std2fsNtB4_4File6open_cNtCs*_4core")
         );
         assert!(!script.contains("main"), "{script}");
+        assert_eq!([pattern("memcpy").as_deref(), pattern("memset").as_deref()], [Some("memcpy"), None]);
     }
 }
