@@ -25,24 +25,6 @@ impl Fnv {
         self.bytes(bytes);
     }
 
-    /// The same eight bytes at a time, for much data; gives another digest than [`Fnv::field`].
-    pub(crate) fn field_of_words(&mut self, bytes: &[u8]) {
-        self.word(bytes.len() as u64);
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.word(u64::from_le_bytes(*word));
-        }
-        if !rest.is_empty() {
-            let mut last = [0; 8];
-            last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-            self.word(u64::from_le_bytes(last));
-        }
-    }
-
-    pub(crate) fn word(&mut self, word: u64) {
-        self.0 = (self.0 ^ u128::from(word)).wrapping_mul(Self::PRIME);
-    }
-
     pub(crate) fn finish(self) -> u128 {
         self.0
     }
@@ -51,25 +33,6 @@ impl Fnv {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_byte_of_a_field_counts() {
-        let digest = |bytes: &[u8]| {
-            let mut fnv = Fnv::new();
-            fnv.field_of_words(bytes);
-            fnv.finish()
-        };
-        let bytes: Vec<u8> = (0..21).collect();
-        let mut seen = std::collections::HashSet::from([digest(&bytes)]);
-        for at in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut other = bytes.clone();
-                other[at] ^= 1 << bit;
-                assert!(seen.insert(digest(&other)), "byte {at} bit {bit}");
-            }
-            assert!(seen.insert(digest(&bytes[..at])), "length {at}");
-        }
-    }
 
     #[test]
     fn known_digests() {

@@ -148,8 +148,8 @@ pub fn expect<'a>(request: &Request<'a>, observed: &'a Ruleset) -> Result<Record
     Ok(record(request, tables.collect::<Result<_, _>>()?))
 }
 
-/// The batch that puts `request` in force where `observed` is, and the record of it, as it is if the kernel takes the
-/// rules as they are sent; [`super::confirm`] completes it. `encoded` has a rule for each rule of each table of the plan.
+/// The batch that puts `request` in force where `observed` is, and the record of it if the kernel takes the rules as they
+/// are sent, but for handles. `encoded` has a rule for each rule of each table of the plan.
 ///
 /// # Errors
 /// See [`ComposeError`].

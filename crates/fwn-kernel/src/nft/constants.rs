@@ -141,6 +141,10 @@ pub const NFTA_CMP_DATA: u16 = 3;
 pub const NFTA_RANGE_FROM_DATA: u16 = 3;
 /// `NFTA_RANGE_TO_DATA`
 pub const NFTA_RANGE_TO_DATA: u16 = 4;
+/// `NFTA_MATCH_NAME`
+pub const NFTA_MATCH_NAME: u16 = 1;
+/// `NFTA_MATCH_INFO`
+pub const NFTA_MATCH_INFO: u16 = 3;
 /// `NFTA_QUOTA_FLAGS`; its bit 1 (`NFT_QUOTA_F_DEPLETED`) is state.
 pub const NFTA_QUOTA_FLAGS: u16 = 2;
 /// `NFT_QUOTA_F_INV`: the only bit of the flags that is configuration.

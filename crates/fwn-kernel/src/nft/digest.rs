@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::constants as c;
 use super::decode::{Expression, decode_expressions};
-use crate::fnv::Fnv;
+use super::word_hash::WordHash;
 use crate::netlink::attr::{Attr, Malformed};
 
 /// Digest of a rule's expressions without what changes by itself.
@@ -46,11 +46,11 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// What a rule has in common with others that differ only in the values that packets are compared with (`cmp`,
-/// `range`): addresses, ports, protocols. The kernel keeps those bytes as they are, so that it treats all rules of one
-/// form alike.
+/// What a rule has in common with others that differ only in bytes that the kernel keeps without looking at them: what
+/// packets are compared with (addresses, ports, protocols), and comments. It takes and gives back all rules of one form
+/// alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Form(u64);
+pub struct Form(u128);
 
 /// What a rule says, and what it has in common with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +61,8 @@ pub struct Sketch {
     pub form: Form,
 }
 
-/// The digest of a rule's expressions, as the kernel gives them back. What was sent can have another: the kernel
-/// adds defaults and clears its own parts of xt structures.
+/// The digest of a rule's expressions, as the kernel gives them back. What was sent has the same one where it was written in
+/// that form; a kernel may still add defaults, or clear its own parts of xt structures.
 ///
 /// # Errors
 /// The bytes are no list of expressions.
@@ -78,16 +78,16 @@ pub fn digest_with<'a>(
     expressions: &'a [u8],
     mut each: impl FnMut(&Expression<'a>) -> Result<(), Malformed>,
 ) -> Result<Digest, Malformed> {
-    let mut fnv = Fnv::new();
+    let mut hash = WordHash::new();
     for expression in decode_expressions(expressions) {
         let expression = expression?;
         each(&expression)?;
-        fnv.field_of_words(expression.name.as_bytes());
+        hash.field(expression.name.as_bytes());
         for attr in expression.data.clone() {
-            add(&mut fnv, expression.name, &attr?)?;
+            add(&mut hash, expression.name, &attr?)?;
         }
     }
-    Ok(Digest(fnv.finish()))
+    Ok(Digest(hash.finish()))
 }
 
 /// Digest and form of a rule's expressions, as they are to be sent.
@@ -95,12 +95,13 @@ pub fn digest_with<'a>(
 /// # Errors
 /// The bytes are no list of expressions.
 pub fn sketch(expressions: &[u8]) -> Result<Sketch, Malformed> {
-    let mut form = Fnv::new();
+    let mut form = WordHash::new();
     let digest = digest_with(expressions, |expression| {
-        form.field_of_words(expression.name.as_bytes());
+        let kept = kept(expression)?;
+        form.field(expression.name.as_bytes());
         for attr in expression.data.clone() {
             let attr = attr?;
-            if is_compared(expression.name, &attr) {
+            if kept.contains(&attr.kind) {
                 form.word(u64::from(attr.kind));
                 form.word(attr.value.len() as u64);
             } else {
@@ -109,31 +110,36 @@ pub fn sketch(expressions: &[u8]) -> Result<Sketch, Malformed> {
         }
         Ok(())
     })?;
-    // half of it tells a few thousand forms apart
-    Ok(Sketch { digest, form: Form(form.finish() as u64) })
+    Ok(Sketch { digest, form: Form(form.finish()) })
 }
 
-fn add(fnv: &mut Fnv, expression: &str, attr: &Attr<'_>) -> Result<(), Malformed> {
+fn add(hash: &mut WordHash, expression: &str, attr: &Attr<'_>) -> Result<(), Malformed> {
     match state(expression, attr)? {
         State::None => {
-            fnv.word(u64::from(attr.kind));
-            fnv.field_of_words(attr.value);
+            hash.word(u64::from(attr.kind));
+            hash.field(attr.value);
         }
         State::Partly(configured) => {
-            fnv.word(u64::from(attr.kind));
-            fnv.word(u64::from(configured));
+            hash.word(u64::from(attr.kind));
+            hash.word(u64::from(configured));
         }
         State::Wholly => {}
     }
     Ok(())
 }
 
-/// Whether an attribute is a value that packets are compared with.
-fn is_compared(expression: &str, attr: &Attr<'_>) -> bool {
-    matches!(
-        (expression, attr.kind),
-        ("cmp", c::NFTA_CMP_DATA) | ("range", c::NFTA_RANGE_FROM_DATA | c::NFTA_RANGE_TO_DATA)
-    )
+/// Attributes of an expression whose bytes the kernel keeps without looking at them: `cmp` and `range` compare packets with
+/// them (`nft_cmp.c`, `nft_range.c`), `comment` has no code but for itself (`xt_comment.c`, all in `net/netfilter`).
+fn kept(expression: &Expression<'_>) -> Result<&'static [u16], Malformed> {
+    Ok(match expression.name {
+        "cmp" => &[c::NFTA_CMP_DATA],
+        "range" => &[c::NFTA_RANGE_FROM_DATA, c::NFTA_RANGE_TO_DATA],
+        "match" => match expression.data.clone().find(c::NFTA_MATCH_NAME)? {
+            Some(name) if name.string()? == "comment" => &[c::NFTA_MATCH_INFO],
+            _ => &[],
+        },
+        _ => &[],
+    })
 }
 
 /// How much of an attribute changes by itself.
@@ -220,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_one_form_differ_in_what_is_compared_only() {
+    fn rules_of_one_form_differ_in_what_the_kernel_keeps_only() {
         fn sketch_of(expressions: &[Written<'_>]) -> Sketch {
             sketch(&rule(expressions)).expect("well formed")
         }
@@ -228,26 +234,31 @@ mod tests {
             ("payload", &[(1, &[8; 4]), (2, &[1])]),
             ("cmp", &[(2, &[0]), (3, &[1, 2])]),
             ("range", &[(2, &[0]), (3, &[1]), (4, &[2])]),
+            ("match", &[(1, b"comment\0"), (3, b"one")]),
         ];
         assert_eq!(sketch_of(one).digest, digest_of(one));
-        let compared: &[Written<'_>] = &[
+        let alike: &[Written<'_>] = &[
             ("payload", &[(1, &[8; 4]), (2, &[1])]),
             ("cmp", &[(2, &[0]), (3, &[7, 7])]),
             ("range", &[(2, &[0]), (3, &[7]), (4, &[7])]),
+            ("match", &[(1, b"comment\0"), (3, b"two")]),
         ];
-        assert_eq!(sketch_of(one).form, sketch_of(compared).form);
-        assert_ne!(sketch_of(one).digest, sketch_of(compared).digest);
-        let others: [&[Written<'_>]; 5] = [
-            // another field, another operator, other lengths, another expression with the same bytes
-            &[("payload", &[(1, &[8; 4]), (2, &[2])]), one[1], one[2]],
-            &[one[0], ("cmp", &[(2, &[1]), (3, &[1, 2])]), one[2]],
-            &[one[0], ("cmp", &[(2, &[0]), (3, &[1])]), one[2]],
-            &[one[0], ("pmc", &[(2, &[0]), (3, &[1, 2])]), one[2]],
-            &[one[0], one[1]],
+        assert_eq!(sketch_of(one).form, sketch_of(alike).form);
+        assert_ne!(sketch_of(one).digest, sketch_of(alike).digest);
+        let others: [&[Written<'_>]; 6] = [
+            // another field, another operator, other lengths, another expression or match with the same bytes
+            &[("payload", &[(1, &[8; 4]), (2, &[2])]), one[1], one[2], one[3]],
+            &[one[0], ("cmp", &[(2, &[1]), (3, &[1, 2])]), one[2], one[3]],
+            &[one[0], ("cmp", &[(2, &[0]), (3, &[1])]), one[2], one[3]],
+            &[one[0], ("pmc", &[(2, &[0]), (3, &[1, 2])]), one[2], one[3]],
+            &[one[0], one[1], one[2], ("match", &[(1, b"tnemmoc\0"), (3, b"one")])],
+            &[one[0], one[1], one[2]],
         ];
         for other in others {
             assert_ne!(sketch_of(one).form, sketch_of(other).form, "{other:?}");
         }
+        let length = |info| sketch_of(&[("match", &[(1, b"length\0"), (3, info)])]).form;
+        assert_ne!(length(b"one"), length(b"two"));
     }
 
     #[test]

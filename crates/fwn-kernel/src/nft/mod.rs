@@ -10,6 +10,7 @@ pub mod echo;
 pub mod input;
 pub mod observe;
 pub mod transaction;
+mod word_hash;
 
 /// A rule in the kernel's bytes, wherever they come from: encoded natively, or read back from what
 /// `iptables-nft-restore` made elsewhere.
