@@ -137,7 +137,7 @@ fn put_in_force(
     let record = match applied {
         Ok(record) => record,
         Err(error) => {
-            if !error.is_in_force() {
+            if !error.may_be_in_force() {
                 put_back_state(call, &netns, previous.as_ref());
             }
             return Err(Failure::Apply(error).into());

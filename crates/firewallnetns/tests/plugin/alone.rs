@@ -1,4 +1,4 @@
-//! The plugin needs nothing else of the machine: no program, no lock, no `PATH`.
+//! The plugin needs nothing else of the machine: no program, no lock, no `PATH`, and few words of the kernel.
 
 use std::fs;
 
@@ -64,4 +64,17 @@ fn the_seed_example_starts_no_program_and_takes_no_lock() {
         let expected = if command == "DEL" { 0 } else { 2 };
         assert_eq!(both.map(|line| dump.matches(line).count()), [expected; 2], "{command}: {dump}");
     }
+}
+
+/// The batch itself tells that its rules are in force: they are not listed for that.
+#[test]
+fn it_asks_the_kernel_twice_before_the_batch_and_once_after() {
+    let world = World::new();
+    let log = world.path("trace");
+    let script = format!("exec strace -qq -o {log} -e trace=sendto $PLUGIN");
+    let rules: Vec<_> =
+        (0..300).map(|number| rule("INPUT", &format!("-p tcp --dport {number} -j ACCEPT"))).collect();
+    world.scripted(&script, "ADD", &world.conf(&json!({ "rules": rules }))).run().expect_success();
+    let trace = fs::read_to_string(&log).expect("there");
+    assert_eq!(trace.lines().count(), 4, "{trace}");
 }

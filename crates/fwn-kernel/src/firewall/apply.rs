@@ -52,7 +52,8 @@ pub struct ApplyRequest<'a> {
     pub siblings: &'a [Record],
 }
 
-/// Why a plan could not be put in force. The namespace holds what it held before.
+/// Why a plan could not be put in force. The namespace holds what it held before, unless
+/// [`ApplyError::may_be_in_force`].
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The namespace could not be entered.
@@ -101,9 +102,9 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// Whether the plan is in force all the same: the record that was last written down holds.
-    pub fn is_in_force(&self) -> bool {
-        matches!(self, Self::Firewall(FirewallError::Unconfirmed(_)))
+    /// Whether the plan is in force all the same, or may be: the record that was last written down holds.
+    pub fn may_be_in_force(&self) -> bool {
+        matches!(self, Self::Firewall(error) if error.may_be_in_force())
     }
 }
 
@@ -164,7 +165,7 @@ impl Connection {
 /// changed what there may be, once it is in force what there is.
 ///
 /// # Errors
-/// See [`ApplyError`]: the namespace then holds what it held before, unless [`ApplyError::is_in_force`].
+/// See [`ApplyError`]: the namespace then holds what it held before, unless [`ApplyError::may_be_in_force`].
 pub fn apply(
     mut connection: Connection,
     request: &ApplyRequest<'_>,
@@ -211,7 +212,7 @@ pub fn apply(
         }
         Err(error) => {
             close_after_batch(nft);
-            if error.is_in_force() {
+            if error.may_be_in_force() {
                 sets.finish(&mut client, request.previous);
             } else {
                 sets.undo(&mut client);

@@ -3,7 +3,8 @@
 //!
 //! Giving back every rule costs a third of putting it in force, and of thousands most differ in an address or a port
 //! only. So one rule of each form comes back, with everything else that the batch makes. That is enough: the batch is
-//! in force as a whole or not at all, and the kernel treats the rules of one form alike.
+//! in force as a whole or not at all, and the kernel treats the rules of one form alike. Reasons and limits:
+//! `docs/decisions/007-what-comes-back.md`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,25 +17,29 @@ use super::{FirewallError, Journal};
 use crate::netlink::socket::NetlinkSocket;
 use crate::nft::echo::Echoes;
 use crate::nft::observe::is_generation;
-use crate::nft::transaction::{Change, Changes, Step};
+use crate::nft::transaction::{Change, Changes, Place};
 
-/// Most bytes that the kernel is asked to give back: so many fit the default receive buffer (`net.core.rmem_default`,
-/// 208 KiB), whose pieces can be half empty.
-const MOST_BYTES: usize = 64 * 1024;
+/// Most memory that what comes back may take, so that it fits the default receive buffer (`net.core.rmem_default`, 208 KiB)
+/// also where the kernel's pieces are half empty.
+const MOST: usize = 96 * 1024;
+/// What a message takes of it besides its bytes where each is a piece of its own, as before Linux 5.10.
+const PIECE: usize = 1024;
 
 /// Asks the kernel to give back what tells whether the batch came to be as it was sent: everything that it makes, of
-/// rules one of each form and the last of each table, which has the greatest handle. Whether that is asked for; if it
-/// is too much, nothing is.
+/// rules one of each form and the last of each table, which has the greatest handle. Whether that is asked for; nothing
+/// is where it is too much, or where rules go between those of others: what comes back does not tell where it stands.
 pub(super) fn ask_back(changes: &mut Changes<'_>) -> bool {
     let mut forms = HashSet::new();
     let mut last = HashMap::new();
+    let mut appended = true;
     for (at, step) in changes.steps.iter_mut().enumerate() {
         step.echo = match &step.change {
             Change::AddTable { .. }
             | Change::AddBaseChain { .. }
             | Change::SetPolicy { .. }
             | Change::AddChain { .. } => true,
-            Change::AddRule { sketch, .. } => {
+            Change::AddRule { sketch, place, .. } => {
+                appended &= *place == Place::Append;
                 last.insert((step.family, step.table), at);
                 forms.insert((step.family, sketch.form))
             }
@@ -46,11 +51,12 @@ pub(super) fn ask_back(changes: &mut Changes<'_>) -> bool {
             step.echo = true;
         }
     }
-    let bytes: usize = changes.steps.iter().filter(|step| step.echo).map(Step::length).sum();
-    if bytes > MOST_BYTES {
+    let echoes = changes.steps.iter().filter(|step| step.echo);
+    let ask = appended && echoes.map(|step| step.length() + PIECE).sum::<usize>() <= MOST;
+    if !ask {
         changes.steps.iter_mut().for_each(|step| step.echo = false);
     }
-    bytes <= MOST_BYTES
+    ask
 }
 
 /// What the kernel gave back of a batch.
@@ -88,8 +94,8 @@ impl Answer<'_> {
     }
 }
 
-/// Makes sure that `record` is in force, and writes it down. Without `answered`, or where somebody has changed something
-/// since the batch, that made `generation`, all that is there is read.
+/// Makes sure that `record` is in force, and writes it down. Without `answered`, or if the generation is no longer the
+/// batch's, all that is there is read.
 ///
 /// # Errors
 /// [`FirewallError::Observe`], [`FirewallError::NotInForce`], [`FirewallError::Journal`]
@@ -116,6 +122,7 @@ pub(super) fn confirm(
 mod tests {
     use fwn_plan::netfilter::{Policy, Table};
     use fwn_plan::plan::Attachment;
+    use fwn_testkit::Netns;
 
     use super::super::observed::{ObservedChain, ObservedRule, ObservedTable};
     use super::super::record::{RecordedNetns, RecordedTable};
@@ -123,22 +130,53 @@ mod tests {
     use crate::netlink::attr::AttrWriter;
     use crate::netlink::fake::with_kernel;
     use crate::netlink::message::{Messages, nfnl_type};
+    use crate::netlink::socket::Protocol;
     use crate::nft::EncodedRule;
     use crate::nft::constants as c;
     use crate::nft::digest::sketch;
     use crate::nft::transaction::Place;
 
-    /// Compares `length` bytes of what was loaded with bytes that are all `value`.
-    fn rule(length: usize, value: u8) -> EncodedRule {
+    fn encoded(fill: impl FnOnce(&mut AttrWriter<'_>)) -> EncodedRule {
         let mut expressions = Vec::new();
         let mut writer = AttrWriter::new(&mut expressions);
-        writer.nest(c::NFTA_LIST_ELEM, |element| {
-            element.string(c::NFTA_EXPR_NAME, "cmp").nest(c::NFTA_EXPR_DATA, |data| {
-                data.be32(2, 0).bytes(c::NFTA_CMP_DATA, &vec![value; length]);
-            });
-        });
+        fill(&mut writer);
         writer.finish().expect("short");
         EncodedRule { compat: None, expressions }
+    }
+
+    fn expression(list: &mut AttrWriter<'_>, name: &str, fill: impl FnOnce(&mut AttrWriter<'_>)) {
+        list.nest(c::NFTA_LIST_ELEM, |element| {
+            element.string(c::NFTA_EXPR_NAME, name).nest(c::NFTA_EXPR_DATA, fill);
+        });
+    }
+
+    /// Compares the first `length` bytes of the network header with bytes that are all `value`.
+    fn rule(length: usize, value: u8) -> EncodedRule {
+        encoded(|list| {
+            // into register 1 from base 1, offset 0
+            expression(list, "payload", |data| {
+                data.be32(1, 1).be32(2, 1).be32(3, 0).be32(4, length as u32);
+            });
+            // register 1, equal
+            expression(list, "cmp", |data| {
+                data.be32(1, 1).be32(2, 0).nest(c::NFTA_CMP_DATA, |nested| {
+                    nested.bytes(1, &vec![value; length]);
+                });
+            });
+        })
+    }
+
+    /// Has so many comments of 256 bytes.
+    fn comments(number: usize) -> EncodedRule {
+        encoded(|list| {
+            for _ in 0..number {
+                expression(list, "match", |data| {
+                    data.string(c::NFTA_MATCH_NAME, "comment")
+                        .be32(2, 0)
+                        .bytes(c::NFTA_MATCH_INFO, &[0; 256]);
+                });
+            }
+        })
     }
 
     fn add(rule: &EncodedRule) -> Change<'_> {
@@ -191,19 +229,71 @@ mod tests {
 
     #[test]
     fn too_much_is_not_asked_for() {
-        let rules: Vec<_> = (1..1000).map(|length| rule(length % 400, 0)).collect();
+        let is_asked = |rules: Vec<EncodedRule>| {
+            let mut changes = Changes::default();
+            changes.push(Family::Ipv4, "filter", Change::AddTable { user_data: Vec::new() });
+            for rule in &rules {
+                changes.push(Family::Ipv4, "filter", add(rule));
+            }
+            let is_asked = ask_back(&mut changes);
+            assert_eq!(asked(&changes).len(), if is_asked { 1 + rules.len() } else { 0 });
+            is_asked
+        };
+        // many, and few that are long
+        assert!(is_asked((1..50).map(|length| rule(length, 0)).collect()));
+        assert!(!is_asked((1..100).map(|length| rule(length, 0)).collect()));
+        assert!(!is_asked((1..50).map(comments).collect()));
+    }
+
+    #[test]
+    fn rules_between_those_of_others_are_read() {
+        let rule = rule(4, 1);
+        for (place, expected) in [(Place::Append, true), (Place::First, false), (Place::Before(7), false)] {
+            let mut changes = Changes::default();
+            for place in [Place::Append, place, Place::Append] {
+                let Change::AddRule { chain, rule, sketch, user_data, .. } = add(&rule) else {
+                    panic!("a rule is added")
+                };
+                changes.push(
+                    Family::Ipv4,
+                    "filter",
+                    Change::AddRule { chain, place, rule, sketch, user_data },
+                );
+            }
+            assert_eq!(ask_back(&mut changes), expected, "{place:?}");
+            assert_eq!(asked(&changes).is_empty(), !expected, "{place:?}");
+        }
+    }
+
+    /// What the kernel gives back of a table with these rules: of how many steps it is asked, and whether that is enough.
+    fn answered(rules: &[EncodedRule]) -> (usize, bool) {
+        let netns = Netns::new();
+        let mut socket = netns.run(|| NetlinkSocket::open(Protocol::Netfilter)).expect("a socket");
         let mut changes = Changes::default();
-        changes.push(Family::Ipv4, "filter", Change::AddTable { user_data: Vec::new() });
-        for rule in &rules[..100] {
+        changes.push(Family::Ipv4, "filter", Change::AddTable { user_data: vec![1] });
+        changes.push(Family::Ipv4, "filter", Change::AddChain { chain: "INPUT", user_data: vec![1] });
+        for rule in rules {
             changes.push(Family::Ipv4, "filter", add(rule));
         }
         assert!(ask_back(&mut changes));
-        assert_eq!(asked(&changes).len(), 101);
-        for rule in &rules[100..] {
-            changes.push(Family::Ipv4, "filter", add(rule));
-        }
-        assert!(!ask_back(&mut changes));
-        assert!(asked(&changes).is_empty());
+        let echoes = changes.commit(&mut socket, None).expect("taken");
+        let observed = Ruleset { generation: 1, tables: Vec::new() };
+        let answer = Answer { changes: &changes, echoes: &echoes, observed: &observed };
+        (asked(&changes).len(), answer.complete(&mut record()))
+    }
+
+    #[test]
+    fn the_kernel_is_asked_for_few_of_many_and_gives_them_back() {
+        let rules: Vec<_> = (0..1000).map(|at| rule(4 + at % 2 * 4, at as u8)).collect();
+        assert_eq!(answered(&rules), (2 + 3, true));
+    }
+
+    /// It gives nothing back that is longer than `NLMSG_GOODSIZE` (`linux/netlink.h`), or than what is left of the piece
+    /// of memory that it takes for that: 8 KiB at most where a page has 4.
+    #[test]
+    fn what_is_too_long_does_not_come_back() {
+        assert_eq!(answered(&[rule(4, 1), comments(1)]), (2 + 2, true));
+        assert_eq!(answered(&[rule(4, 1), comments(40)]), (2 + 2, false));
     }
 
     #[test]

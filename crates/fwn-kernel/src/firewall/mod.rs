@@ -24,7 +24,7 @@ use self::record::Record;
 use self::remove::removal;
 use crate::netlink::socket::NetlinkSocket;
 use crate::nft::EncodedRule;
-use crate::nft::observe::{NftError, next_generation};
+use crate::nft::observe::{NftError, is_generation, next_generation};
 use crate::nft::transaction::CommitError;
 
 /// How often a change is decided anew because somebody else was quicker.
@@ -48,9 +48,19 @@ pub enum FirewallError {
     /// The batch went through, what followed did not, and the rules could not, or must not, be taken out again.
     #[error("the firewall is in force, but {source}", source = .0)]
     Unconfirmed(#[source] Box<FirewallError>),
+    /// Neither the answer to the batch could be read, nor whether anything has changed.
+    #[error("it is not known whether the firewall is in force")]
+    Unknown(#[source] CommitError),
     /// It was put in force, looked at, and found to be different: somebody else changed it at once.
     #[error("the firewall was changed by somebody else at once: {}", lines(.0))]
     NotInForce(Vec<Difference>),
+}
+
+impl FirewallError {
+    /// Whether the firewall is in force all the same, or may be: the record that was last written down holds.
+    pub fn may_be_in_force(&self) -> bool {
+        matches!(self, Self::Unconfirmed(_) | Self::Unknown(_))
+    }
 }
 
 fn lines(differences: &[Difference]) -> String {
@@ -81,7 +91,7 @@ pub fn announce(
 /// the rules is known.
 ///
 /// # Errors
-/// See [`FirewallError`]; the namespace holds what it held before. [`FirewallError::Unconfirmed`] differs: where this
+/// See [`FirewallError`]; the namespace holds what it held before, unless [`FirewallError::may_be_in_force`]: where this
 /// replaces an earlier ADD and fails only after the batch, the new rules stay in force, since taking them away would
 /// open the container.
 pub fn put_in_force(
@@ -98,6 +108,11 @@ pub fn put_in_force(
         let asked = ask_back(&mut changes);
         match changes.commit(socket, Some(observed.generation)) {
             Err(CommitError::Changed) if attempts.next().is_some() => {}
+            Err(error @ CommitError::Unknown(_)) => match is_generation(socket, observed.generation) {
+                Ok(true) => return Err(error.into()),
+                Ok(false) => break (record, next_generation(observed.generation), false),
+                Err(_) => return Err(FirewallError::Unknown(error)),
+            },
             Err(error) => return Err(error.into()),
             Ok(_) if changes.is_empty() => break (record, observed.generation, false),
             Ok(echoes) => {

@@ -284,7 +284,9 @@ impl NetlinkSocket {
     /// `net/netfilter/nfnetlink.c`).
     ///
     /// # Errors
-    /// [`SocketError::Kernel`] with every message that the kernel refused; failures of the socket.
+    /// [`SocketError::Kernel`] with every message that the kernel refused, as far as it is known; failures of the socket.
+    /// Where receiving fails, for one because answers did not fit the receive buffer (`ENOBUFS`), the kernel may have
+    /// refused the messages or not.
     pub fn commit(
         &mut self,
         messages: &mut Messages,
@@ -293,11 +295,17 @@ impl NetlinkSocket {
         let last = messages.count().saturating_sub(1);
         let first = self.send(messages)?;
         let mut refused = Vec::new();
+        let mut missed = None;
         let mut buffer = Buffer::take();
         loop {
             let length = match self.receive(&mut buffer.0, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => length,
                 Err(SocketError::Receive(Errno::EAGAIN)) => break,
+                // what did fit is still there
+                Err(error @ SocketError::Receive(Errno::ENOBUFS)) => {
+                    missed = Some(error);
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             for message in MessageReader::new(&buffer.0[..length]) {
@@ -311,7 +319,11 @@ impl NetlinkSocket {
                 }
             }
         }
-        if refused.is_empty() { Ok(()) } else { Err(SocketError::Kernel(refused)) }
+        match missed {
+            _ if !refused.is_empty() => Err(SocketError::Kernel(refused)),
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     /// Room for the answers to a big batch: the default receive buffer overflows at about 300 errors.

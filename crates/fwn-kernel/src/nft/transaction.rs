@@ -191,9 +191,12 @@ pub enum CommitError {
     /// The kernel wants a privilege that is not there.
     #[error("not allowed to change nf_tables: CAP_NET_ADMIN in the container's namespace is needed")]
     NotAllowed,
-    /// The socket failed. Whether the changes are in force is not known.
+    /// The changes could not be sent.
     #[error("cannot change nf_tables")]
     Socket(#[source] SocketError),
+    /// They were sent, and the answer could not be read. Whether they are in force is not known.
+    #[error("it is not known whether nf_tables were changed")]
+    Unknown(#[source] SocketError),
 }
 
 fn lines(refusals: &[Refusal]) -> String {
@@ -286,7 +289,8 @@ impl<'a> Changes<'a> {
     fn explain(&self, error: SocketError, generation: Option<u32>) -> CommitError {
         let errors = match error {
             SocketError::Kernel(errors) => errors,
-            error => return CommitError::Socket(error),
+            error @ (SocketError::Open(_) | SocketError::Send { .. }) => return CommitError::Socket(error),
+            error => return CommitError::Unknown(error),
         };
         let first = errors.iter().find(|error| error.number == 0).map(|error| error.errno);
         match first {

@@ -2,12 +2,17 @@
 //! back makes.
 
 use std::fmt::Write as _;
+use std::os::fd::AsRawFd;
 
 use fwn_kernel::firewall::compare::compare;
 use fwn_kernel::firewall::compose::compose;
 use fwn_kernel::firewall::record::Record;
-use fwn_kernel::nft::transaction::Change;
+use fwn_kernel::firewall::{FirewallError, announce, put_in_force};
+use fwn_kernel::nft::transaction::{Change, CommitError};
 use fwn_testkit::Netns;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sendto, socket as socket_of,
+};
 use proptest::prelude::*;
 
 use crate::apply::SEED;
@@ -74,11 +79,10 @@ fn more_forms_than_can_be_given_back() {
     add_and_compare(&Netns::new(), &script, None, &[]);
 }
 
-/// The kernel gives nothing back that is longer than a page (`nf_tables_rule_notify`,
-/// `net/netfilter/nf_tables_api.c`): two `u32` of some 2000 bytes are.
+/// Five `u32` of some 2000 bytes each are.
 #[test]
 fn a_rule_that_is_too_long_to_be_given_back() {
-    let u32 = "-m u32 --u32 0x6&0xff=0x1 ".repeat(2);
+    let u32 = "-m u32 --u32 0x6&0xff=0x1 ".repeat(5);
     add_and_compare(
         &Netns::new(),
         &format!("-4 -A INPUT {u32}-j ACCEPT\n-A INPUT -i lo -j ACCEPT"),
@@ -91,12 +95,18 @@ fn a_rule_that_is_too_long_to_be_given_back() {
 #[test]
 fn the_kernel_gives_back_what_it_made() {
     let netns = Netns::new();
-    let firewall = Firewall::new("eth0", SEED);
+    // chains whose policies change, and rules to stand before
+    iptables(&netns, "-A INPUT -p udp\n-A INPUT -p sctp\n-A OUTPUT -p udp\n-t raw -A PREROUTING -p tcp");
+    let firewall = Firewall::new("eth0", &format!("{SEED}\n-I INPUT 3 -i a"));
     let observed = ruleset(&netns);
     let request = firewall.request(None, &[]);
     let (mut changes, _) = compose(&request, &firewall.encoded, &observed).expect("composes");
     for step in &mut changes.steps {
         step.echo = true;
+    }
+    let said = format!("{:?}", changes.steps);
+    for part in ["AddTable", "AddBaseChain", "SetPolicy", "AddChain", "Append", "First", "Before("] {
+        assert!(said.contains(part), "{part} is tried");
     }
     let echoes = changes.commit(&mut socket(&netns), Some(observed.generation)).expect("taken");
     let mut given_back = Vec::new();
@@ -108,10 +118,78 @@ fn the_kernel_gives_back_what_it_made() {
     }
     let made = ruleset(&netns);
     let rules = made.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
-    let mut there: Vec<_> = rules.map(|rule| rule.handle).collect();
+    let mut there: Vec<_> = rules.filter(|rule| rule.mark.is_some()).map(|rule| rule.handle).collect();
     given_back.sort_unstable();
     there.sort_unstable();
     assert_eq!(given_back, there);
+}
+
+/// Sends to the only netfilter socket of the namespace until it takes nothing more, as whoever has `CAP_NET_ADMIN` in
+/// there can.
+fn fill_receive_queue(netns: &Netns) {
+    // protocol and port (`netlink_native_seq_show`, `net/netlink/af_netlink.c`); the kernel's own has port 0
+    let ports = netns.sh("awk '$2 == 12 && $3 != 0 { print $3 }' /proc/net/netlink");
+    let port = ports.trim().parse().expect("one port");
+    netns.run(|| {
+        let protocol = SockProtocol::NetlinkNetFilter;
+        let junk = socket_of(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
+            .expect("a socket");
+        let to = NetlinkAddr::new(port, 0);
+        while sendto(junk.as_raw_fd(), &[0xff; 64], &to, MsgFlags::MSG_DONTWAIT).is_ok() {}
+    });
+}
+
+/// Adds `firewall` with a socket that can receive no answer to the batch.
+fn add_unheard(netns: &Netns, firewall: &Firewall) -> Result<Record, FirewallError> {
+    let (mut socket, request) = (socket(netns), firewall.request(None, &[]));
+    let announced = announce(&mut socket, &request, &mut |_| Ok(())).expect("announced");
+    fill_receive_queue(netns);
+    put_in_force(&mut socket, &request, &firewall.encoded, announced, &mut |_| Ok(()))
+}
+
+/// The kernel does not know its second rule.
+fn refused() -> Firewall {
+    let mut firewall = Firewall::new("eth0", "-P INPUT DROP\n-4 -A INPUT -i a\n-4 -A INPUT -i b");
+    let wrong = &mut firewall.encoded[0][1].expressions;
+    let at = wrong.windows(7).position(|bytes| bytes == b"counter").expect("a counter");
+    wrong[at] = b'C';
+    firewall
+}
+
+#[test]
+fn a_batch_whose_answer_is_lost_is_looked_for() {
+    let netns = Netns::new();
+    let record = add_unheard(&netns, &Firewall::new("eth0", SEED)).expect("in force");
+    let mut read_back = record.clone();
+    read_back.read_back(&ruleset(&netns));
+    assert_eq!(record, read_back);
+    assert_eq!(netns.sh("iptables -S INPUT | head -1"), "-P INPUT DROP\n");
+}
+
+#[test]
+fn a_refusal_that_is_lost_is_no_success() {
+    let netns = Netns::new();
+    let error = add_unheard(&netns, &refused()).expect_err("refused");
+    assert!(matches!(error, FirewallError::Commit(CommitError::Unknown(_))), "{error:?}");
+    assert!(!error.may_be_in_force());
+    assert_eq!(netns.dump(), "");
+}
+
+#[test]
+fn a_refusal_is_told_also_where_others_are_lost() {
+    let netns = Netns::new();
+    let mut firewall = refused();
+    let (rules, encoded) = (&mut firewall.plan.tables[0].rules, &mut firewall.encoded[0]);
+    *rules = vec![rules[1].clone(); 40];
+    *encoded = vec![encoded[1].clone(); 40];
+    let (mut socket, request) = (socket(&netns), firewall.request(None, &[]));
+    let announced = announce(&mut socket, &request, &mut |_| Ok(())).expect("announced");
+    // the least that the kernel allows
+    socket.reserve_receive_buffer(0);
+    let error = put_in_force(&mut socket, &request, &firewall.encoded, announced, &mut |_| Ok(()));
+    let Err(FirewallError::Commit(CommitError::Refused(refusals))) = error else { panic!("{error:?}") };
+    assert!((1..40).contains(&refusals.len()), "{} of 40", refusals.len());
+    assert_eq!(netns.dump(), "");
 }
 
 proptest! {
