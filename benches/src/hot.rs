@@ -121,6 +121,11 @@ fn pattern(name: &str) -> Option<String> {
     if name.starts_with("_ZN") {
         return Some(format!("{}17h*", name.rsplit_once("17h")?.0));
     }
+    // a number behind a dot: one of several copies that LLVM made
+    let (name, copy) = match name.rsplit_once('.') {
+        Some((name, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => (name, ".*"),
+        _ => (name, ""),
+    };
     let mut parts = name.strip_prefix("_R")?.split("Cs");
     let mut pattern = format!("_R{}", parts.next()?);
     for part in parts {
@@ -133,6 +138,7 @@ fn pattern(name: &str) -> Option<String> {
             _ => pattern.push_str(part),
         }
     }
+    pattern.push_str(copy);
     Some(pattern)
 }
 
@@ -169,6 +175,7 @@ mod tests {
             pattern("_RNvMs_NtCsaX9z_3std2fsNtB4_4File6open_cNtCs1_4core").as_deref(),
             Some("_RNvMs_NtCs*_3std2fsNtB4_4File6open_cNtCs*_4core")
         );
+        assert_eq!(pattern("_RNvNtCs1_4core3fmt.44").as_deref(), Some("_RNvNtCs*_4core3fmt.*"));
         assert!(!script.contains("main"), "{script}");
         assert_eq!([pattern("memcpy").as_deref(), pattern("memset").as_deref()], [Some("memcpy"), None]);
     }

@@ -67,6 +67,19 @@ fn what_a_call_runs_lies_together() {
     assert!(size(".text.hot") > 600_000 && size(".text.hot") < size(".text"), "{sections}");
 }
 
+/// `memcpy.s` of musl (x86_64): `shr $3,%rcx; rep movsq`. No compiler writes it so.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_plugin_copies_without_musl() {
+    let (_dir, tree) = unpacked();
+    let copies_as_musl_does = |program: &str| {
+        let code = fs::read(tree.join("bin").join(program)).expect("there");
+        code.windows(7).any(|bytes| bytes == [0x48, 0xc1, 0xe9, 3, 0xf3, 0x48, 0xa5])
+    };
+    assert!(!copies_as_musl_does("firewallnetns"));
+    assert!(copies_as_musl_does("ipsetd"), "this is how it looks");
+}
+
 #[test]
 fn it_installs_below_any_folder() {
     let (_dir, tree) = unpacked();
