@@ -293,3 +293,64 @@ impl<S: AsyncWrite> Outbox<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::frame::Frame;
+    use crate::limits::Connections;
+
+    const ANSWER: usize = 1 << 10;
+
+    /// Answers every line alone, and counts them.
+    struct Counter(usize);
+
+    impl Handler for Counter {
+        fn answer(&mut self, frames: &[Frame<'_>], answers: &mut Vec<u8>) -> Next {
+            self.0 += frames.len();
+            answers.resize(answers.len() + ANSWER, b'x');
+            Next::Continue
+        }
+
+        fn is_heavy(&self, _line: &[u8]) -> bool {
+            true
+        }
+
+        fn end(&mut self) {}
+    }
+
+    /// How many lines are answered to one who reads nothing, while others have so many bytes unread.
+    fn answered(others: usize) -> usize {
+        let limits = Limits::default();
+        let connections = Arc::<Connections>::default();
+        let enter = || connections.enter(None, &limits).expect("a place");
+        enter().note_unread(0, others);
+        let permit = enter();
+        let (_stopper, mut shutdown) = crate::server::shutdown();
+        let lines = "\n".repeat(3000);
+        // one answer is on its way
+        let (_peer, ours) = tokio::io::duplex(ANSWER);
+        let stream = tokio::io::join(lines.as_bytes(), ours);
+        let mut counter = Counter(0);
+        let serving = async {
+            let mut serving = pin!(run(stream, &mut counter, &limits, &permit, &mut shutdown));
+            for _ in 0..10_000 {
+                let step = poll_fn(|context| Poll::Ready(serving.as_mut().poll(context)));
+                assert!(step.await.is_pending());
+                tokio::task::yield_now().await;
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime").block_on(serving);
+        counter.0
+    }
+
+    #[test]
+    fn no_more_lines_are_read_while_so_much_lies_unread() {
+        assert_eq!(answered(0), 1 + UNREAD_MAX / ANSWER);
+        assert_eq!(answered(UNREAD_ALL), 1 + UNREAD_FEW / ANSWER);
+    }
+}

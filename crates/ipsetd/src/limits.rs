@@ -280,3 +280,97 @@ impl Drop for Permit {
         peers.retain(|_, peer| peer.connections > 0 || peer.next.is_some_and(|next| next > now));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn is_evicted(permit: &Permit) -> bool {
+        pin!(permit.evicted()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn a_peer_is_an_address_or_a_network_of_64_bits() {
+        let limits = Limits { per_peer: 1, ..Limits::default() };
+        let connections = Arc::<Connections>::default();
+        let enter = |text| connections.enter(Some(address(text)), &limits);
+        let held =
+            ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00:0:0:1::1"].map(|text| enter(text).expect("a place"));
+        for text in ["10.0.0.1", "fd00::2", "fd00::ffff:ffff:ffff:ffff"] {
+            assert_eq!(enter(text).expect_err("none"), Full::Peer, "{text}");
+        }
+        drop(held);
+        assert!(enter("fd00::2").is_ok());
+        assert!(connections.peers().is_empty(), "nobody is remembered for nothing");
+    }
+
+    #[test]
+    fn the_oldest_that_has_achieved_nothing_goes_first() {
+        let limits = Limits { connections: 3, ..Limits::default() };
+        let connections = Arc::<Connections>::default();
+        let enter = || connections.enter(None, &limits);
+        let [useful, old, young] = [(); 3].map(|()| enter().expect("a place"));
+        useful.keep();
+        let mut new = Vec::new();
+        for gone in [[false, true, false], [false, false, true]] {
+            new.push(enter().expect("a place"));
+            assert_eq!([&useful, &old, &young].map(is_evicted), gone);
+        }
+        new.iter().for_each(Permit::keep);
+        assert_eq!(enter().expect_err("none"), Full::All);
+        drop((old, young, new));
+        assert_eq!((connections.count(), enter().is_ok()), (1, true));
+    }
+
+    #[test]
+    fn all_ports_have_so_many_connections_together() {
+        let all = Arc::<Connections>::default();
+        let [one, other] = [(); 2].map(|()| Arc::new(Connections::part_of(&all, 3)));
+        let limits = Limits { connections: 2, ..Limits::default() };
+        let useful = |port: &Arc<Connections>| port.enter(None, &limits).inspect(Permit::keep);
+        let (first, second, third) = (useful(&one), useful(&one), useful(&other));
+        assert!(first.is_ok() && second.is_ok() && third.is_ok());
+        // one has two, its own limit; the other could have one more
+        for port in [&one, &other] {
+            assert_eq!(useful(port).expect_err("none"), Full::All);
+        }
+        drop(first);
+        assert_eq!((all.count(), one.count(), other.count()), (2, 1, 1));
+        assert!(useful(&other).is_ok());
+    }
+
+    #[test]
+    fn batches_have_so_much_room_alone_and_together() {
+        let all = Arc::<Connections>::default();
+        let ports = [(); 2].map(|()| Arc::new(Connections::part_of(&all, 1)));
+        let mut rooms: Vec<BatchRoom> = (0..4).map(|n: usize| ports[n % 2].batch()).collect();
+        for room in &mut rooms {
+            assert!(room.grow(BATCH_MAX) && !room.grow(1));
+        }
+        let mut late = ports[0].batch();
+        assert!(!late.grow(1));
+        rooms.pop();
+        assert!(late.grow(BATCH_MAX - 1) && late.grow(1) && !late.grow(1));
+    }
+
+    #[test]
+    fn the_pace_is_that_of_all_connections_of_a_peer() {
+        let limits = Limits::default();
+        let connections = Arc::<Connections>::default();
+        let enter = |text| connections.enter(Some(address(text)), &limits).expect("a place");
+        let one = enter("10.0.0.1");
+        let first = one.pace(10, Some(1)).expect("limited");
+        drop(one);
+        let next = enter("10.0.0.1").pace(5, Some(1)).expect("limited");
+        assert_eq!(next - first, Duration::from_secs(5));
+        assert!(enter("10.0.0.2").pace(5, Some(1)).expect("limited") < first);
+        assert_eq!(enter("10.0.0.1").pace(5, None), None);
+    }
+}

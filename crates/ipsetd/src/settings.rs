@@ -329,3 +329,58 @@ fn parse_verbs(value: &Value) -> Result<BTreeSet<Verb>, SettingsError> {
     };
     value.words()?.into_iter().map(parse).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: [(&str, &str); 7] = [
+        ("IPSET_MAX_LINE", "1"),
+        ("IPSET_MAX_RATE", "2"),
+        ("IPSET_MAX_CONNECTIONS", "3"),
+        ("IPSET_MAX_PER_PEER", "4"),
+        ("IPSET_IDLE", "5"),
+        ("IPSET_PATIENCE", "6"),
+        ("IPSET_MAX_BATCH", "7"),
+    ];
+
+    fn limits(arguments: &[String], environment: &[(&str, &str)]) -> Result<Limits, String> {
+        let arguments = std::iter::once("ipsetd").chain(arguments.iter().map(String::as_str));
+        let flags = clap::Command::new("ipsetd").args(flags()).get_matches_from(arguments);
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        Given { flags: &flags, environment: &environment }.limits().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_limit_has_its_variable_and_its_flag() {
+        let wanted = Limits {
+            line: 1,
+            rate: Some(2),
+            connections: 3,
+            per_peer: 4,
+            idle: Duration::from_secs(5),
+            patience: Duration::from_secs(6),
+            batch: 7,
+        };
+        assert_eq!(limits(&[], &LIMITS), Ok(wanted.clone()));
+        let flag = |variable: &str| {
+            let setting = SETTINGS.iter().find(|setting| setting.variable == variable).expect("known");
+            format!("--{}", setting.flag)
+        };
+        let flags: Vec<String> =
+            LIMITS.iter().map(|(name, value)| format!("{}={value}", flag(name))).collect();
+        assert_eq!(limits(&flags, &[("IPSET_MAX_BATCH", "8")]), Ok(wanted));
+        assert_eq!(limits(&[], &[("IPSET_MAX_BATCH", "")]), Ok(Limits::default()));
+    }
+
+    #[test]
+    fn no_limit_is_zero_or_no_number() {
+        for (name, _) in LIMITS {
+            for value in ["0", "-1", "1k", "99999999999"] {
+                let error = limits(&[], &[(name, value)]).expect_err("refused");
+                assert!(error.starts_with(&format!("{name} is `{value}`: a number from 1 to ")), "{error}");
+            }
+        }
+    }
+}

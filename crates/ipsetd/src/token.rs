@@ -103,6 +103,8 @@ mod tests {
             assert!(!token.is(other), "{other:?}");
         }
         assert_eq!(format!("{token:?}"), "Token");
+        let longest = "x".repeat(LONGEST);
+        assert!(read(&longest, 0o600).expect("a token").is(&longest));
     }
 
     #[test]
@@ -110,7 +112,8 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o601] {
             assert!(matches!(read("0123456789abcdef", mode), Err(TokenError::Mode(_))), "{mode:o}");
         }
-        for text in ["", "short", "two words of a file", "0123456789abcde\u{7f}f", &"x".repeat(LONGEST + 1)] {
+        let [short, long] = [SHORTEST - 1, LONGEST + 1].map(|length| "x".repeat(length));
+        for text in ["", &short, &long, "two words of a file", "0123456789abcde\u{7f}f"] {
             assert!(matches!(read(text, 0o600), Err(TokenError::Content(_))), "{text:?}");
         }
         assert!(matches!(Token::read(Path::new("/nowhere")), Err(TokenError::Read { .. })));

@@ -1,6 +1,7 @@
 //! `begin` ... `commit`, and lines that stand for many entries: all or nothing.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 
 use fwn_testkit::probe::{Attempt, Outcome, expect};
 
@@ -73,6 +74,83 @@ fn a_batch_that_is_left_is_forgotten() {
     drop(stream);
     daemon.wait_for("left before `commit`: 1 lines of a batch are forgotten");
     assert_eq!(entries(&sandbox, "blacklistsmtp"), NONE);
+}
+
+#[test]
+fn a_batch_has_so_many_lines_and_no_more() {
+    let sandbox = sandbox();
+    let mut daemon = Daemon::start(&sandbox, &[("IPSET_ALLOW_ANY", "1"), ("IPSET_MAX_BATCH", "2")], &[]);
+    let refused = "error: a batch has at most 2 lines\n";
+    let line = |n: usize| format!("add blacklistsmtp 1.0.0.{n}\n");
+    let (within, beyond) = ([1, 2].map(line).concat(), [3, 4, 5].map(line).concat());
+    // the connection goes on behind it
+    assert_eq!(
+        ask(&sandbox, &format!("begin\n{within}commit\nbegin\n{beyond}commit\nbegin\n{}commit\n", line(6))),
+        format!(
+            "ok\nok\nok\nok\nok\nok\nok\n{refused}error: line 3 of the batch: a batch has at most 2 lines; nothing was \
+             changed\nok\nok\nok\n"
+        )
+    );
+    assert_eq!(entries(&sandbox, "blacklistsmtp"), ["1.0.0.1", "1.0.0.2", "1.0.0.6"]);
+    let logged = daemon.wait_for("sent a bad line: a batch has at most 2 lines");
+    assert!(logged.contains("10.9.0.1:"), "{logged}");
+    daemon.wait_for("sent a bad line: line 3 of the batch: a batch has at most 2 lines; nothing was changed");
+}
+
+/// In the least lines that this takes: each has blanks up to 64 KiB, with the 24 bytes that it is counted with.
+#[test]
+fn a_batch_holds_so_many_bytes_and_all_together_have_room() {
+    let sandbox = sandbox();
+    let mut daemon = Daemon::start(&sandbox, &[("IPSET_ALLOW_ANY", "1"), ("IPSET_MAX_LINE", "65536")], &[]);
+    let lines = |count: usize| -> String {
+        (0..count).fold(String::new(), |text, n| {
+            text + &format!("{:<65512}\n", format!("add blacklistsmtp 1.0.0.{n}"))
+        })
+    };
+    let begun = |count: usize| {
+        let mut stream = connect(&sandbox.host, ADDRESS);
+        stream.write_all(format!("begin\n{}", lines(count)).as_bytes()).expect("sent");
+        let mut answers = vec![0; 3 * (1 + count)];
+        stream.read_exact(&mut answers).expect("answered");
+        assert_eq!(String::from_utf8(answers).expect("UTF-8"), "ok\n".repeat(1 + count));
+        stream
+    };
+    let ended = |mut stream: TcpStream, lines: &str| {
+        stream.write_all(lines.as_bytes()).expect("sent");
+        stream.shutdown(Shutdown::Write).expect("closed");
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).expect("the daemon closes");
+        answers
+    };
+    let refused = "error: there is no room for so large a batch\n";
+    let nothing = |at: usize| {
+        format!("error: line {at} of the batch: there is no room for so large a batch; nothing was changed\n")
+    };
+
+    // 16 MiB
+    let full = begun(256);
+    assert_eq!(
+        ended(full, &format!("{}commit\nlist\n", lines(1))),
+        format!("{refused}{}ok blacklistsmtp\n", nothing(257))
+    );
+    let line = daemon.wait_for("sent a bad line: there is no room for so large a batch");
+    assert!(line.contains("10.9.0.1:"), "{line}");
+    assert_eq!(entries(&sandbox, "blacklistsmtp"), NONE);
+
+    // 64 MiB
+    let mut all: Vec<TcpStream> = (0..4).map(|_| begun(256)).collect();
+    let small = format!("begin\n{}commit\n", "add blacklistsmtp 1.0.1.0\n");
+    assert_eq!(ask(&sandbox, &small), format!("ok\n{refused}{}", nothing(1)));
+    // lines outside of a batch need none
+    assert_eq!(ask(&sandbox, "add blacklistsmtp 1.0.2.0\n"), "ok\n");
+    // one that is committed gives its room back, and so does one that is left
+    assert_eq!(ended(all.remove(0), "commit\n"), "ok\n");
+    assert_eq!(ask(&sandbox, &small), "ok\n".repeat(3));
+    assert_eq!(entries(&sandbox, "blacklistsmtp").len(), 256 + 2);
+    all.push(begun(256));
+    drop(all.remove(0));
+    daemon.wait_for("left before `commit`: 256 lines of a batch are forgotten");
+    assert_eq!(ask(&sandbox, &small.replace("add", "del")), "ok\n".repeat(3));
 }
 
 /// Rules keep using the set, and entries keep what they have.

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use fwn_testkit::plugin::program;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::kit::{ADDRESS, Daemon, PATIENCE, ask, connect, sandbox};
@@ -92,6 +93,53 @@ fn a_peer_has_so_many_connections_and_no_more() {
 }
 
 #[test]
+fn who_said_nothing_makes_room_and_nobody_else() {
+    let sandbox = sandbox();
+    let mut daemon = Daemon::start(&sandbox, &[ANY, ("IPSET_MAX_CONNECTIONS", "2")], &[]);
+    let useful = || {
+        let mut stream = connect(&sandbox.host, ADDRESS);
+        stream.write_all(b"list\n").expect("sent");
+        stream.read_exact(&mut [0; 17]).expect("answered");
+        stream
+    };
+    let _first = useful();
+    let mut silent = connect(&sandbox.host, ADDRESS);
+    let _second = useful();
+    assert_eq!(silent.read(&mut [0]).expect("closed"), 0);
+    let line = daemon.wait_for("closed: it said nothing, and others waited");
+    assert!(line.contains(&silent.local_addr().expect("an address").to_string()), "{line}");
+    assert_eq!(ask(&sandbox, "list\n"), "error: too many connections\n");
+    let line = daemon.wait_for("refused: too many connections");
+    assert!(line.contains("10.9.0.1:"), "{line}");
+}
+
+/// The daemon raises what it may open to what is allowed, and no connection is lost where that is not enough.
+#[test]
+fn where_no_more_files_can_be_opened_new_connections_wait() {
+    let sandbox = sandbox();
+    let mut command = sandbox.container.command("prlimit");
+    command.arg("--nofile=30:60").arg(program("ipsetd"));
+    let mut daemon = Daemon::spawn({
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("IPSET", "1").env(ANY.0, ANY.1);
+        command
+    });
+    daemon.wait_for("listening on port");
+    let mut all: Vec<TcpStream> = (0..60).map(|_| connect(&sandbox.host, ADDRESS)).collect();
+    for stream in &mut all {
+        stream.write_all(b"list\n").expect("sent");
+    }
+    daemon.wait_for("cannot accept connections: ");
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).expect("it runs").count();
+    assert!(open >= 60, "{open} open files");
+    // the first to come are the first that are served
+    for mut stream in all {
+        let mut answer = [0; 17];
+        stream.read_exact(&mut answer).expect("answered once the others are gone");
+        assert_eq!(&answer, b"ok blacklistsmtp\n");
+    }
+}
+
+#[test]
 fn who_never_reads_is_closed_and_others_are_served() {
     let sandbox = sandbox();
     let mut daemon = Daemon::start(&sandbox, &[ANY, ("IPSET_PATIENCE", "2")], &[]);
@@ -170,6 +218,48 @@ fn others_have_their_turn_between_lines_that_take_long() {
     }
 }
 
+/// An answer of exactly 4 MiB is one, and while 64 MiB of such lie unread, there are no more of them.
+#[test]
+fn lists_have_so_many_bytes_alone_and_together() {
+    let sandbox = sandbox();
+    // little is on its way, and all else lies in the daemon
+    sandbox.container.sh("echo 4096 16384 16384 >/proc/sys/net/ipv4/tcp_wmem");
+    sandbox.host.sh("echo 4096 16384 16384 >/proc/sys/net/ipv4/tcp_rmem");
+    // each entry has 280 bytes, and two more between it and the next
+    sandbox.container.sh("ipset create large hash:ip comment
+         seq 0 14872 | awk '{ c = sprintf(\"%255s\", \"\"); gsub(\" \", \"x\", c)
+             print \"add large 10.\" 100 + int($1 / 10000) \".\" 100 + int($1 / 100) % 100 \".\" 100 + $1 % 100 \" comment \\\"\" c \"\\\"\" }' | ipset restore");
+    let mut daemon = Daemon::start(&sandbox, &[ANY, ("IPSET_PATIENCE", "600")], &[]);
+    let last = |bytes: usize| format!("10.200.200.200 comment \"{}\"\n", "x".repeat(bytes));
+    assert_eq!(ask(&sandbox, &format!("add large {}", last(94))), "ok\n");
+    let too_long = "the entries of set `large` do not fit into an answer of 4194304 bytes";
+    assert_eq!(ask(&sandbox, "list large\n"), format!("error: {too_long}\n"));
+    daemon.wait_for(&format!("sent a bad line: {too_long}"));
+    assert_eq!(ask(&sandbox, &format!("add large -exist {}", last(93))), "ok\n");
+    assert_eq!(ask(&sandbox, "list large\n").len(), "ok \n".len() + (4 << 20));
+
+    let mut unread: Vec<TcpStream> = Vec::new();
+    let mut begin = || {
+        let mut stream = connect(&sandbox.host, ADDRESS);
+        stream.write_all(b"list large\n").expect("sent");
+        stream.read_exact(&mut [0; 3]).expect("answered");
+        unread.push(stream);
+    };
+    (0..16).for_each(|_| begin());
+    assert_eq!(ask(&sandbox, "list\n"), "ok blacklistsmtp large\n");
+    begin();
+    let refused = "error: too many answers lie unread, ask again later\n";
+    let lines = "list\nlist large\ntest blacklistsmtp 1.0.0.1\n";
+    assert_eq!(ask(&sandbox, lines), format!("{refused}{refused}ok not in\n"));
+    // the answers are whole
+    let mut rest = String::new();
+    let mut one = unread.pop().expect("one");
+    one.shutdown(std::net::Shutdown::Write).expect("closed");
+    one.read_to_string(&mut rest).expect("answered");
+    assert_eq!(rest.len(), (4 << 20) + 1);
+    assert_eq!(ask(&sandbox, "list\n"), "ok blacklistsmtp large\n");
+}
+
 /// What is copied is in memory.
 #[test]
 fn a_set_that_is_too_large_is_not_copied() {
@@ -184,9 +274,12 @@ fn a_set_that_is_too_large_is_not_copied() {
         ask(&sandbox, "begin\nadd large 10.0.0.0\ncommit\n"),
         format!("ok\nok\nerror: line 1 of the batch: {message}; nothing was changed\n")
     );
+    // one entry less is within the limit
+    assert_eq!(ask(&sandbox, "del large 1.0.0.0\nadd large 10.0.0.0/31\n"), "ok\nok\n");
+    assert_eq!(sandbox.container.sh("ipset list large -t | grep entries"), "Number of entries: 262146\n");
     // what is replaced altogether is not copied either
     assert_eq!(
-        ask(&sandbox, "add large 10.0.0.0\nbegin\nflush large\ncommit\nlist large\n"),
+        ask(&sandbox, "add large 10.0.0.5\nbegin\nflush large\ncommit\nlist large\n"),
         "ok\n".repeat(5)
     );
 }

@@ -2,7 +2,7 @@
 //! it were the other.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -217,4 +217,19 @@ fn certificate_and_token_are_both_needed_where_both_are_set() {
         Ok("error: a client certificate is needed\n".into())
     );
     assert_eq!(speak(&sandbox, &pki, Some("right"), &with_token), Ok("ok\nok\n".into()));
+}
+
+#[test]
+fn who_begins_tls_and_does_not_go_on_is_closed() {
+    let (sandbox, pki) = (sandbox(), Pki::new());
+    let mut daemon = pki.start(&sandbox, &[("IPSET_PATIENCE", "1")]);
+    for begun in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00"] {
+        let mut stream = connect(&sandbox.host, ADDRESS);
+        stream.write_all(begun).expect("sent");
+        let line = daemon.wait_for("closed: TLS was not agreed on in time");
+        assert!(line.contains("10.9.0.1:"), "{line}");
+        let end = stream.read(&mut [0]).map_err(|error| error.kind());
+        assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
+    }
+    assert_eq!(speak(&sandbox, &pki, Some("right"), ADD), Ok("ok\n".into()));
 }

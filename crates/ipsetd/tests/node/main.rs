@@ -6,6 +6,7 @@ mod docs;
 mod flow;
 mod gone;
 mod kit;
+mod limits;
 mod many;
 mod operators;
 mod refusals;
