@@ -18,42 +18,47 @@ use crate::service::Service;
 use crate::session::Session;
 use crate::tls::Tls;
 
-/// How long connections may take to send their last answers when the daemon ends.
+/// How long connections may take to send their last answers, unless it is said.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long to wait where no more sockets can be had.
 const NO_SOCKETS: Duration = Duration::from_millis(100);
 
-/// Whether it is time to end. Clones see the same.
+/// Whether it is time to end, and how long that may take. Clones see the same.
 #[derive(Debug, Clone)]
-pub struct Shutdown(watch::Receiver<bool>);
+pub struct Shutdown(watch::Receiver<Option<Duration>>);
 
 /// Tells that it is time to end; dropping it does too.
 #[derive(Debug)]
-pub struct Stopper(watch::Sender<bool>);
+pub struct Stopper(watch::Sender<Option<Duration>>);
 
 /// A pair of them.
 pub fn shutdown() -> (Stopper, Shutdown) {
-    let (sender, receiver) = watch::channel(false);
+    let (sender, receiver) = watch::channel(None);
     (Stopper(sender), Shutdown(receiver))
 }
 
 impl Stopper {
     /// It is time to end.
     pub fn stop(&self) {
-        self.0.send_replace(true);
+        self.stop_within(DRAIN);
+    }
+
+    /// It is time to end; connections have so long to send what they owe.
+    pub fn stop_within(&self, deadline: Duration) {
+        self.0.send_replace(Some(deadline));
     }
 }
 
 impl Shutdown {
     /// Whether it is time to end.
     pub fn is_requested(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
+        self.0.borrow().is_some() || self.0.has_changed().is_err()
     }
 
     /// Returns when it is time to end.
     pub async fn requested(&mut self) {
         // an error means that nobody can ask any more
-        let _ = self.0.wait_for(|stop| *stop).await;
+        let _ = self.0.wait_for(Option::is_some).await;
     }
 }
 
@@ -92,8 +97,11 @@ pub async fn serve(
         }
     }
     drop(listener);
+    let deadline = shutdown.0.borrow().unwrap_or(DRAIN);
     let drained = async { while tasks.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(DRAIN, drained).await;
+    if tokio::time::timeout(deadline, drained).await.is_err() {
+        log::warn!("{}connections were broken off after {} s", service.label(), deadline.as_secs());
+    }
     Ok(())
 }
 

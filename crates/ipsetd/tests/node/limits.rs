@@ -2,8 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use fwn_testkit::Netns;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::kit::{ADDRESS, Daemon, World, ask, connect, entries, exchange, until};
@@ -82,4 +85,33 @@ fn the_port_of_each_container_has_the_limits_of_the_flags() {
     assert_eq!(entries(&other, "blocked"), ["192.0.2.1"]);
     daemon.wait_for(&format!("sent a bad line: {too_many}"));
     drop(held);
+}
+
+/// Who reads gets all of its answers; who does not is waited for no longer than that.
+#[test]
+fn connections_have_so_long_to_end_with_the_daemon() {
+    let world = World::new();
+    world.sandbox.container.sh("echo 4096 16384 16384 >/proc/sys/net/ipv4/tcp_wmem");
+    world.sandbox.host.sh("echo 4096 16384 16384 >/proc/sys/net/ipv4/tcp_rmem");
+    let mut daemon = Daemon::start(&world, &["--drain", "3"]);
+    world.run("ADD", &world.served());
+    world.sandbox.container.sh(
+        "for n in $(seq 0 19999); do echo add blocked 10.0.$((n / 256)).$((n % 256)); done | ipset restore",
+    );
+    let half_read = || {
+        let mut stream = connect(&world.sandbox.host, ADDRESS);
+        stream.write_all(b"list blocked\n").expect("sent");
+        stream.read_exact(&mut [0; 3]).expect("answered");
+        stream
+    };
+    let (mut reader, _other) = (half_read(), half_read());
+    let begin = Instant::now();
+    kill(Pid::from_raw(daemon.child.id().cast_signed()), Signal::SIGTERM).expect("it runs");
+    daemon.wait_for("ending");
+    let mut answer = String::new();
+    reader.read_to_string(&mut answer).expect("answered");
+    assert_eq!((answer.split("; ").count(), answer.pop()), (20_000, Some('\n')));
+    daemon.wait_for("connections were broken off after 3 s");
+    assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert_eq!(daemon.child.wait().expect("it ends").code(), Some(0));
 }
