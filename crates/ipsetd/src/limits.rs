@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,17 +62,21 @@ pub struct Connections {
     /// Bytes of answers that peers have not read.
     unread: AtomicUsize,
     /// Connections that have achieved nothing yet, by age: they go first when others want in.
-    idlers: Mutex<Idlers>,
+    idlers: Mutex<BTreeMap<u64, Arc<Idler>>>,
+    /// The number of the next connection.
+    next: AtomicU64,
     /// Bytes of batches that are not committed yet.
     batches: AtomicUsize,
     /// Connections that are being told why they are not served.
     turned_away: AtomicUsize,
 }
 
+/// A connection that may have to go.
 #[derive(Debug, Default)]
-struct Idlers {
-    next: u64,
-    all: BTreeMap<u64, Arc<Notify>>,
+struct Idler {
+    /// It has been told so: it is still counted, but makes room once only.
+    told: AtomicBool,
+    evicted: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +93,8 @@ impl Connections {
     }
 
     /// A place for a connection of `peer`; it is given back when the [`Permit`] is dropped. Where all are taken, the
-    /// oldest connection that has achieved nothing yet has to go.
+    /// oldest connection that has achieved nothing yet has to go: of this port, or of any where all of these together
+    /// have too many.
     ///
     /// # Errors
     /// [`Full`]
@@ -101,12 +106,14 @@ impl Connections {
             return Err(Full::Peer);
         }
         let together = self.together.as_ref();
-        if together.is_some_and(|(all, most)| all.count.load(Ordering::Relaxed) >= *most) {
+        // one of its own makes room for both
+        let full = if self.count() >= limits.connections {
+            Some(self.as_ref())
+        } else {
+            together.filter(|(all, most)| all.count() >= *most).map(|(all, _)| all.as_ref())
+        };
+        if full.is_some_and(|connections| !connections.evict_oldest()) {
             return Err(Full::All);
-        }
-        if self.count.load(Ordering::Relaxed) >= limits.connections {
-            let (_, oldest) = self.idlers().all.pop_first().ok_or(Full::All)?;
-            oldest.notify_one();
         }
         if let Some(address) = peer {
             self.peers().entry(address).or_default().connections += 1;
@@ -115,13 +122,24 @@ impl Connections {
         if let Some((all, _)) = together {
             all.count.fetch_add(1, Ordering::Relaxed);
         }
-        let evicted = Arc::new(Notify::new());
-        let mut idlers = self.idlers();
-        let number = idlers.next;
-        idlers.next += 1;
-        idlers.all.insert(number, Arc::clone(&evicted));
-        drop(idlers);
-        Ok(Permit { all: Arc::clone(self), peer, number, evicted })
+        let idler = Arc::<Idler>::default();
+        let number = self.all().next.fetch_add(1, Ordering::Relaxed);
+        self.idlers().insert(number, Arc::clone(&idler));
+        if let Some((all, _)) = together {
+            all.idlers().insert(number, Arc::clone(&idler));
+        }
+        Ok(Permit { all: Arc::clone(self), peer, number, idler })
+    }
+
+    /// Tells the oldest idler to go; whether there was one.
+    fn evict_oldest(&self) -> bool {
+        while let Some((_, idler)) = self.idlers().pop_first() {
+            if !idler.told.swap(true, Ordering::Relaxed) {
+                idler.evicted.notify_one();
+                return true;
+            }
+        }
+        false
     }
 
     /// A place among those that are told why they are not served; `None` where there are so many that they are not.
@@ -153,7 +171,7 @@ impl Connections {
         self.together.as_ref().map_or(self, |(all, _)| all)
     }
 
-    fn idlers(&self) -> MutexGuard<'_, Idlers> {
+    fn idlers(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Idler>>> {
         self.idlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -221,18 +239,21 @@ pub struct Permit {
     all: Arc<Connections>,
     peer: Option<IpAddr>,
     number: u64,
-    evicted: Arc<Notify>,
+    idler: Arc<Idler>,
 }
 
 impl Permit {
     /// Returns when the connection has to go for another.
     pub async fn evicted(&self) {
-        self.evicted.notified().await;
+        self.idler.evicted.notified().await;
     }
 
     /// The connection has achieved something: it stays.
     pub fn keep(&self) {
-        self.all.idlers().all.remove(&self.number);
+        self.all.idlers().remove(&self.number);
+        if let Some((all, _)) = &self.all.together {
+            all.idlers().remove(&self.number);
+        }
     }
 
     /// How long to wait before the next lines, now that `lines` have been answered.
@@ -344,6 +365,23 @@ mod tests {
         drop(first);
         assert_eq!((all.count(), one.count(), other.count()), (2, 1, 1));
         assert!(useful(&other).is_ok());
+    }
+
+    #[test]
+    fn the_oldest_of_all_ports_goes_where_all_have_too_many() {
+        let all = Arc::<Connections>::default();
+        let [one, other] = [(); 2].map(|()| Arc::new(Connections::part_of(&all, 3)));
+        let limits = Limits { connections: 2, ..Limits::default() };
+        let enter = |port: &Arc<Connections>| port.enter(None, &limits);
+        let held = [&other, &one, &one].map(|port| enter(port).expect("a place"));
+        let gone = || [0, 1, 2].map(|n: usize| is_evicted(&held[n]));
+        // its own where its own are too many, and it was not told before
+        let [_first, second] = [&one, &other].map(|port| enter(port).expect("a place"));
+        assert_eq!(gone(), [true, true, false]);
+        let _third = enter(&other).expect("a place");
+        assert_eq!((gone(), is_evicted(&second)), ([false; 3], true));
+        let _fourth = enter(&one).expect("a place");
+        assert_eq!(gone(), [false, false, true]);
     }
 
     #[test]

@@ -57,6 +57,21 @@ fn all_containers_have_so_many_connections_together() {
     until("a place is free", || exchange(&world.sandbox.host, OTHER, "list") == "ok blocked\n");
 }
 
+/// As in one container alone.
+#[test]
+fn who_said_nothing_in_one_container_makes_room_in_another() {
+    let world = World::new();
+    let mut daemon = Daemon::start(&world, &["--max-total", "2", "--debug"]);
+    let _other = serve_two(&world);
+    let _first = useful(&world, ADDRESS);
+    let mut silent = connect(&world.sandbox.host, ADDRESS);
+    let name = silent.local_addr().expect("an address").to_string();
+    daemon.wait_for(&format!("{name} connected"));
+    let _second = useful(&world, OTHER);
+    assert_eq!(silent.read(&mut [0]).expect("closed"), 0);
+    daemon.wait_for(&format!("c1/eth0: {name} closed: it said nothing, and others waited"));
+}
+
 #[test]
 fn the_port_of_each_container_has_the_limits_of_the_flags() {
     let world = World::new();
