@@ -208,25 +208,23 @@ impl Session {
 
     fn add_to_batch(&mut self, line: &[u8], request: &Request<'_>) -> Answer {
         let most = self.service.limits().batch;
-        if self.batch.as_ref().is_some_and(|batch| batch.lines.len() >= most) {
+        if self.batch.as_ref().is_some_and(|batch| batch.count >= most) {
             return self.bad_line(format!("a batch has at most {most} lines"));
-        }
-        // a vector for each line
-        let bytes = line.len() + size_of::<Vec<u8>>();
-        if self.batch.as_mut().is_some_and(|batch| !batch.room.grow(bytes)) {
-            return self.bad_line("there is no room for so large a batch".into());
         }
         let checked = self.service.executor().check(request);
         if let Err(message) = checked {
             return self.bad_line(message);
         }
-        if let Some(batch) = &mut self.batch {
-            batch.count += 1;
-            // behind a bad line nothing will be carried out
-            if batch.bad.is_none() {
-                batch.lines.push(line.to_vec());
+        let Some(batch) = &mut self.batch else { return Answer::Done };
+        // behind a bad line nothing will be carried out, so nothing is kept
+        if batch.bad.is_none() {
+            // a vector for each line
+            if !batch.room.grow(line.len() + size_of::<Vec<u8>>()) {
+                return self.bad_line("there is no room for so large a batch".into());
             }
+            batch.lines.push(line.to_vec());
         }
+        batch.count += 1;
         Answer::Done
     }
 

@@ -95,6 +95,15 @@ fn a_batch_has_so_many_lines_and_no_more() {
     let logged = daemon.wait_for("sent a bad line: a batch has at most 2 lines");
     assert!(logged.contains("10.9.0.1:"), "{logged}");
     daemon.wait_for("sent a bad line: line 3 of the batch: a batch has at most 2 lines; nothing was changed");
+    // a bad line is one, too
+    let answers = ask(&sandbox, &format!("begin\nadd nosuch 1.0.0.1\n{within}commit\n"));
+    let missing = "set `nosuch` does not exist";
+    assert_eq!(
+        answers,
+        format!(
+            "ok\nerror: {missing}\nok\n{refused}error: line 1 of the batch: {missing}; nothing was changed\n"
+        )
+    );
 }
 
 /// In the least lines that this takes: each has blanks up to 64 KiB, with the 24 bytes that it is counted with.
@@ -141,6 +150,12 @@ fn a_batch_holds_so_many_bytes_and_all_together_have_room() {
     let mut all: Vec<TcpStream> = (0..4).map(|_| begun(256)).collect();
     let small = format!("begin\n{}commit\n", "add blacklistsmtp 1.0.1.0\n");
     assert_eq!(ask(&sandbox, &small), format!("ok\n{refused}{}", nothing(1)));
+    // what is not kept needs none
+    assert_eq!(
+        ask(&sandbox, "begin\nadd nosuch 1.0.0.1\nadd blacklistsmtp 1.0.1.0\ncommit\n"),
+        "ok\nerror: set `nosuch` does not exist\nok\nerror: line 1 of the batch: set `nosuch` does not exist; nothing was \
+         changed\n"
+    );
     // lines outside of a batch need none
     assert_eq!(ask(&sandbox, "add blacklistsmtp 1.0.2.0\n"), "ok\n");
     // one that is committed gives its room back, and so does one that is left
