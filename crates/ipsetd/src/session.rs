@@ -128,7 +128,7 @@ impl Session {
                 }
                 match request {
                     Request::List { .. } if self.service.connections().unread() > UNREAD_ALL => {
-                        go_on(Answer::Error("too many answers lie unread, ask again later".into()))
+                        go_on(self.bad_line("too many answers lie unread, ask again later".into()))
                     }
                     Request::List { set: None } => go_on(self.names()),
                     request => Ok(request),
@@ -230,7 +230,7 @@ impl Session {
 
     fn commit(&mut self) -> Answer {
         let Some(batch) = self.batch.take() else {
-            return Answer::Error("there is no batch: `begin` begins one".into());
+            return self.bad_line("there is no batch: `begin` begins one".into());
         };
         let nothing = |session: &mut Self, at: Option<usize>, message: &str| {
             let place = at.map(|at| format!("line {at} of the batch: ")).unwrap_or_default();

@@ -251,6 +251,8 @@ fn lists_have_so_many_bytes_alone_and_together() {
     let refused = "error: too many answers lie unread, ask again later\n";
     let lines = "list\nlist large\ntest blacklistsmtp 1.0.0.1\n";
     assert_eq!(ask(&sandbox, lines), format!("{refused}{refused}ok not in\n"));
+    let line = daemon.wait_for("sent a bad line: too many answers lie unread");
+    assert!(line.contains("10.9.0.1:"), "{line}");
     // the answers are whole
     let mut rest = String::new();
     let mut one = unread.pop().expect("one");

@@ -11,7 +11,7 @@ fn each_bad_line_is_answered_and_the_next_ones_are_taken() {
     sandbox.container.sh("ipset create small hash:ip maxelem 1; ipset add small 9.9.9.9");
     let daemon = Daemon::start(&sandbox, &[("IPSET_ALLOW_ANY", "1")], &[]);
     let endless = [b"add blacklistsmtp ", "1".repeat(5000).as_bytes()].concat();
-    let cases: [(&[u8], &str); 12] = [
+    let cases: [(&[u8], &str); 13] = [
         (
             b"destroy blacklistsmtp",
             "unknown verb `destroy`; hint: the verbs are add, del, test, list, flush, swap, begin, commit, auth",
@@ -34,6 +34,7 @@ fn each_bad_line_is_answered_and_the_next_ones_are_taken() {
         (b"", "the line is empty"),
         (b"auth something", "this port takes no token"),
         (b"add blacklistsmtp", "`add` needs an entry"),
+        (b"commit", "there is no batch: `begin` begins one"),
         (b"flush blacklistsmtp", "`flush` is not allowed here"),
         (&endless, "the line is longer than 4096 bytes"),
     ];
