@@ -28,8 +28,8 @@ const SEND_BYTES: usize = 64 * 1024;
 /// Room for those answers where the default is smaller: an answer that does not fit is lost without a sign.
 const RECEIVE_BYTES: usize = 8 * SEND_BYTES;
 
-/// How often a set in use is tried to destroy, and the pause between: together some grace periods of RCU (6 to 16 ms
-/// each, more on a busy machine), and the time that a long listing takes.
+/// How often a set in use is tried to destroy or to swap, and the pause between: together some grace periods of RCU (6 to
+/// 16 ms each, more on a busy machine), and the time that a long listing takes.
 const RELEASE_ATTEMPTS: u32 = 100;
 const RELEASE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -310,15 +310,7 @@ impl SetClient {
     /// # Errors
     /// As [`SetClient::destroy`]
     pub fn destroy_released(&mut self, set: &str) -> Result<(), SetError> {
-        let mut attempts = 1..RELEASE_ATTEMPTS;
-        loop {
-            match self.destroy(set) {
-                Err(error) if error.is_busy() && attempts.next().is_some() => {
-                    std::thread::sleep(RELEASE_PAUSE);
-                }
-                result => return result,
-            }
-        }
+        patiently(|| self.destroy(set))
     }
 
     /// Takes all entries out of a set.
@@ -329,12 +321,13 @@ impl SetClient {
         self.simple(Command::Flush, set, None)
     }
 
-    /// Gives two sets each other's content, at once for all rules that use them.
+    /// Gives two sets each other's content, at once for all rules that use them. Whoever lists one of them holds it until
+    /// the listing is read (`ip_set_swap`, `net/netfilter/ipset/ip_set_core.c`), so it is tried again.
     ///
     /// # Errors
-    /// One of them is missing, or their types differ.
+    /// One of them is missing or still being listed, or their types differ.
     pub fn swap(&mut self, set: &str, other: &str) -> Result<(), SetError> {
-        self.simple(Command::Swap, set, Some(other))
+        patiently(|| self.simple(Command::Swap, set, Some(other)))
     }
 
     /// Gives a set another name.
@@ -578,4 +571,17 @@ pub(super) fn refused(error: SocketError, command: Command, set: &str, kind: Opt
 pub(super) fn refused_line(error: &KernelError) -> Option<u32> {
     let attrs = Attrs::new(error.echo.get(HEADER + NFGEN..)?);
     attrs.find(data::LINENO).ok()??.be32().ok().filter(|line| *line != 0)
+}
+
+/// Tries again what is refused because somebody holds a set, as nothing tells when that is over.
+fn patiently(mut change: impl FnMut() -> Result<(), SetError>) -> Result<(), SetError> {
+    let mut attempts = 1..RELEASE_ATTEMPTS;
+    loop {
+        match change() {
+            Err(error) if error.is_busy() && attempts.next().is_some() => {
+                std::thread::sleep(RELEASE_PAUSE);
+            }
+            result => return result,
+        }
+    }
 }

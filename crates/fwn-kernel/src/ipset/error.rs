@@ -114,9 +114,9 @@ impl SetError {
             || matches!(self, Self::Entry { errno: libc::ENOENT, .. })
     }
 
-    /// Whether a rule or a list of sets uses the set.
+    /// Whether a rule or a list of sets uses the set, or somebody lists it.
     pub fn is_busy(&self) -> bool {
-        matches!(self, Self::Refused { errno: BUSY, .. })
+        matches!(self, Self::Refused { errno: BUSY | libc::EBUSY, .. })
     }
 
     /// Whether the set, or the entry, is there already.
@@ -176,6 +176,7 @@ fn core_words(command: Command, errno: i32) -> Option<&'static str> {
         (4097, _) => "the kernel does not understand the request",
         (FIND_TYPE, _) => "the kernel does not offer this set type",
         (4099, _) => "the kernel has no room for more sets",
+        (libc::EBUSY, Command::Swap) => "somebody lists one of the two sets",
         (BUSY, _) => "a rule or a list of sets uses it",
         (4101, Command::Rename) => "another set has the new name",
         (4101, Command::Swap) => "there is no such second set",

@@ -5,8 +5,8 @@ mod cases;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdout, Stdio};
 
 use fwn_kernel::ipset::message::Command;
 use fwn_kernel::ipset::{SetClient, SetError};
@@ -492,25 +492,44 @@ fn sets_are_found_renamed_swapped_and_destroyed() {
     assert_eq!(netns.sh("ipset list"), "");
 }
 
-#[test]
-fn a_set_that_is_being_listed_goes_when_the_listing_ends() {
-    let netns = Netns::new();
-    let mut client = open(&netns);
+/// A set `a` with more entries than fit into pipe and socket, and who lists it and waits for a reader.
+fn listed(netns: &Netns) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut text = "create a hash:ip\n".to_owned();
-    // more than fits into pipe and socket: who lists it waits for a reader
     for number in 0..40_000 {
         writeln!(text, "add a 10.0.{}.{}", number >> 8, number & 255).expect("text");
     }
-    restore(&netns, &text).expect("made");
+    restore(netns, &text).expect("made");
     let mut listing = netns.command("ipset").arg("save").stdout(Stdio::piped()).spawn().expect("ipset runs");
     let mut lines = BufReader::new(listing.stdout.take().expect("piped")).lines();
     lines.next().expect("the listing has begun").expect("text");
+    (listing, lines)
+}
+
+#[test]
+fn a_set_that_is_being_listed_goes_when_the_listing_ends() {
+    let netns = Netns::new();
+    let (mut listing, lines) = listed(&netns);
+    let mut client = open(&netns);
     assert!(client.destroy("a").expect_err("in use").is_busy());
     // nobody reads on, so it ends
     drop(lines);
     client.destroy_released("a").expect("free");
     listing.wait().expect("it ends");
     assert_eq!(netns.sh("ipset list"), "");
+}
+
+#[test]
+fn a_set_that_is_being_listed_is_swapped_when_the_listing_ends() {
+    let netns = Netns::new();
+    let (mut listing, lines) = listed(&netns);
+    let mut client = open(&netns);
+    netns.sh("ipset create b hash:ip; ipset add b 10.1.0.1");
+    let error = client.swap("b", "a").expect_err("in use");
+    assert!(error.to_string().ends_with("somebody lists one of the two sets"), "{error}");
+    drop(lines);
+    client.swap("a", "b").expect("free");
+    listing.wait().expect("it ends");
+    assert_eq!(netns.sh("ipset list a | tail -n 1"), "10.1.0.1\n");
 }
 
 #[test]
