@@ -89,6 +89,10 @@ impl From<Failure> for CniError {
             Failure::Apply(error @ ApplyError::Firewall(FirewallError::Journal(_))) => {
                 Self::new(ErrorCode::Io, with_causes(&error))
             }
+            // somebody lists a set that is to be swapped
+            Failure::Apply(ApplyError::Sets(error)) if error.is_busy() => {
+                Self::new(ErrorCode::TryAgain, with_causes(&error))
+            }
             Failure::Apply(error) => Self::new(ErrorCode::ApplyFailed, with_causes(&error)),
             // what it refuses is wrong with the configuration
             Failure::Ipsetd(error @ ClientError::Refused { .. }, origin) => {

@@ -1,6 +1,8 @@
 //! ADD once more, with the same and with other rules; and two attachments of one container.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -183,4 +185,35 @@ fn a_set_of_another_attachment_is_not_taken() {
     world.run("ADD", &world.conf(&full()));
     let (found, _) = world.refused(100, &world.call("ADD", &other).env("CNI_IFNAME", "eth1"));
     assert!(found.contains("set `blocked` exists already and belongs to"), "{found}");
+}
+
+/// The kernel does not swap a set while its listing is read. Nothing of it is lost.
+#[test]
+fn add_again_waits_for_who_lists_a_set_but_not_for_ever() {
+    let world = World::new();
+    let conf = world.conf(&json!({
+        "ipsets": [{ "set": "many", "hashtype": "hash:ip", "maxElem": 100_000, "entries": ["192.0.2.1"] }],
+        "rules": [rule("INPUT", "-m set --match-set many src -j DROP")],
+    }));
+    world.run("ADD", &conf);
+    // more than fits into pipe and socket: who lists it waits for a reader
+    let container = &world.sandbox.container;
+    container.sh("seq 80000 | awk '{ printf \"add many 10.%d.%d.%d\\n\", $1 / 65536, $1 / 256 % 256, $1 % 256 }' | ipset restore");
+    let before = world.container();
+    let mut listing =
+        container.command("ipset").arg("save").stdout(Stdio::piped()).spawn().expect("ipset runs");
+    let mut lines = BufReader::new(listing.stdout.take().expect("piped")).lines();
+    lines.next().expect("the listing has begun").expect("text");
+    let (message, _) = world.refused(11, &world.call("ADD", &conf));
+    assert!(
+        message.contains("`many`") && message.contains("somebody lists one of the two sets"),
+        "{message}"
+    );
+    assert_eq!(world.container(), before);
+    // nobody reads on, so it ends
+    drop(lines);
+    world.run("ADD", &conf);
+    listing.wait().expect("it ends");
+    assert_eq!(world.container(), before);
+    world.run("CHECK", &conf);
 }

@@ -5,9 +5,9 @@ use fwn_plan::set::SetSpec;
 
 use super::apply::ApplyError;
 use super::record::{Record, RecordedSet};
-use crate::ipset::{SetClient, SetError, SetHeader};
+use crate::ipset::{SetClient, SetError, SetHeader, patiently};
 
-/// A set that is being made anew while rules use the old one; it lives for microseconds.
+/// A set that is being made anew while rules use the old one; it lives for microseconds, but where somebody lists that one.
 const TEMPORARY: &str = "fwn-new-";
 
 /// To ask for so many sets one by one is quicker than to list all.
@@ -131,12 +131,7 @@ impl<'a> SetChanges<'a> {
                     let temporary = format!("{TEMPORARY}{number}");
                     create(client, spec, &temporary)?;
                     self.done.push(Done::Made(temporary.clone()));
-                    // what came in while the container ran is not lost
-                    if let Some(kept) = client.list(&spec.name)? {
-                        client.fill(&temporary, spec.kind, &kept.entries, true)?;
-                    }
-                    fill(client, spec, &temporary)?;
-                    client.swap(&spec.name, &temporary)?;
+                    fill_and_swap(client, spec, &temporary)?;
                     self.done.push(Done::Swapped { name: spec.name.clone(), temporary });
                 }
             }
@@ -149,7 +144,9 @@ impl<'a> SetChanges<'a> {
         for done in std::mem::take(&mut self.done).into_iter().rev() {
             let result = match &done {
                 Done::Made(name) => client.destroy_released(name),
-                Done::Swapped { name, temporary } => client.swap(name, temporary),
+                Done::Swapped { name, temporary } => {
+                    patiently(|| client.swap(name, temporary), SetError::is_busy)
+                }
             };
             if let Err(error) = result {
                 log::error!("cannot take back {done:?}: {error}");
@@ -202,6 +199,21 @@ fn create(client: &mut SetClient, spec: &SetSpec, name: &str) -> Result<(), Appl
     client
         .create_as(name, spec.kind, spec.family, &spec.options)
         .map_err(|source| ApplyError::Set { origin: spec.origin.clone().into(), source })
+}
+
+/// Fills a temporary set, and puts it in the place of the one that is there. While somebody lists that one, it is tried
+/// anew from the beginning: what comes in meanwhile is not lost.
+fn fill_and_swap(client: &mut SetClient, spec: &SetSpec, temporary: &str) -> Result<(), ApplyError> {
+    let attempt = || {
+        client.flush(temporary)?;
+        // what came in while the container ran is kept
+        if let Some(kept) = client.list(&spec.name)? {
+            client.fill(temporary, spec.kind, &kept.entries, true)?;
+        }
+        fill(client, spec, temporary)?;
+        Ok(client.swap(&spec.name, temporary)?)
+    };
+    patiently(attempt, |error| matches!(error, ApplyError::Sets(error) if error.is_busy()))
 }
 
 /// An entry that comes twice is fine, the last counts: two names can have one address, and what was saved can be what

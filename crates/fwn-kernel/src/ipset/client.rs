@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fwn_plan::netfilter::Family;
 use fwn_plan::set::{CreateOptions, Entry, SetKind, SetSpec, render_add, render_create};
@@ -28,9 +28,9 @@ const SEND_BYTES: usize = 64 * 1024;
 /// Room for those answers where the default is smaller: an answer that does not fit is lost without a sign.
 const RECEIVE_BYTES: usize = 8 * SEND_BYTES;
 
-/// How often a set in use is tried to destroy or to swap, and the pause between: together some grace periods of RCU (6 to
-/// 16 ms each, more on a busy machine), and the time that a long listing takes.
-const RELEASE_ATTEMPTS: u32 = 100;
+/// How long what a set in use refuses is tried again, and the pause between: some grace periods of RCU (6 to 16 ms each,
+/// more on a busy machine), and the time that a long listing takes.
+const RELEASE: Duration = Duration::from_millis(500);
 const RELEASE_PAUSE: Duration = Duration::from_millis(5);
 
 /// A set with its entries, as listed.
@@ -310,7 +310,7 @@ impl SetClient {
     /// # Errors
     /// As [`SetClient::destroy`]
     pub fn destroy_released(&mut self, set: &str) -> Result<(), SetError> {
-        patiently(|| self.destroy(set))
+        patiently(|| self.destroy(set), SetError::is_busy)
     }
 
     /// Takes all entries out of a set.
@@ -321,13 +321,13 @@ impl SetClient {
         self.simple(Command::Flush, set, None)
     }
 
-    /// Gives two sets each other's content, at once for all rules that use them. Whoever lists one of them holds it until
-    /// the listing is read (`ip_set_swap`, `net/netfilter/ipset/ip_set_core.c`), so it is tried again.
+    /// Gives two sets each other's content, at once for all rules that use them.
     ///
     /// # Errors
-    /// One of them is missing or still being listed, or their types differ.
+    /// One of them is missing, or their types differ; [busy](SetError::is_busy) while somebody lists one of them, until the
+    /// listing is read (`ip_set_swap`, `net/netfilter/ipset/ip_set_core.c`).
     pub fn swap(&mut self, set: &str, other: &str) -> Result<(), SetError> {
-        patiently(|| self.simple(Command::Swap, set, Some(other)))
+        self.simple(Command::Swap, set, Some(other))
     }
 
     /// Gives a set another name.
@@ -574,14 +574,35 @@ pub(super) fn refused_line(error: &KernelError) -> Option<u32> {
 }
 
 /// Tries again what is refused because somebody holds a set, as nothing tells when that is over.
-fn patiently(mut change: impl FnMut() -> Result<(), SetError>) -> Result<(), SetError> {
-    let mut attempts = 1..RELEASE_ATTEMPTS;
+pub(crate) fn patiently<E>(
+    mut change: impl FnMut() -> Result<(), E>,
+    is_busy: impl Fn(&E) -> bool,
+) -> Result<(), E> {
+    let start = Instant::now();
     loop {
         match change() {
-            Err(error) if error.is_busy() && attempts.next().is_some() => {
-                std::thread::sleep(RELEASE_PAUSE);
-            }
+            Err(error) if is_busy(&error) && start.elapsed() < RELEASE => std::thread::sleep(RELEASE_PAUSE),
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_busy_is_tried_again_for_a_while() {
+        let mut answers = vec![Ok(()), Err("busy"), Err("busy")];
+        assert_eq!(patiently(|| answers.pop().expect("no more"), |error| *error == "busy"), Ok(()));
+        let mut answers = vec![Err("broken"), Err("busy")];
+        assert_eq!(patiently(|| answers.pop().expect("no more"), |error| *error == "busy"), Err("broken"));
+        let mut attempts = 0;
+        let always = || {
+            attempts += 1;
+            Err("busy")
+        };
+        assert_eq!(patiently(always, |error| *error == "busy"), Err("busy"));
+        assert!(attempts > 1, "it was tried again");
     }
 }
