@@ -31,7 +31,7 @@ use crate::state::{State, StateRef};
 /// Puts the firewall of an attachment in force, and gives the result to print. `environment` is the plugin's own.
 ///
 /// # Errors
-/// Anything; the namespace then holds what it held before.
+/// Anything; the namespace then holds what it held before, unless the firewall may be in force: then the state says so.
 pub(crate) fn add(invocation: &Invocation, environment: Vec<(String, String)>) -> Result<String, CniError> {
     let call = Call::new(invocation)?;
     if call.settings.conf.delegates.is_empty() {

@@ -69,7 +69,6 @@ fn what_a_call_runs_lies_together() {
 
 /// `memcpy.s` of musl (x86_64): `shr $3,%rcx; rep movsq`. No compiler writes it so.
 #[test]
-#[cfg(target_arch = "x86_64")]
 fn the_plugin_copies_without_musl() {
     let (_dir, tree) = unpacked();
     let copies_as_musl_does = |program: &str| {

@@ -1,4 +1,4 @@
-//! The plugin needs nothing else of the machine: no program, no lock, no `PATH`, and few words of the kernel.
+//! The plugin needs nothing else of the machine: no program, no lock, no `PATH`; and it asks the kernel little.
 
 use std::fs;
 

@@ -312,8 +312,7 @@ fn remove_set(client: &mut SetClient, set: &RecordedSet, keep: Keep<'_>) {
 
 fn has_rules(connection: &mut Connection, owner: OwnerId) -> Result<bool, ApplyError> {
     let observed = observe(&mut connection.nft).map_err(FirewallError::Observe)?;
-    let rules = observed.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
-    Ok(rules.into_iter().any(|rule| rule.mark.is_some_and(|(id, _)| id == owner)))
+    Ok(observed.has_rules_of(owner))
 }
 
 /// What of an attachment's firewall is missing, changed or in the way, a line each; empty if all is as ADD left it.

@@ -11,12 +11,13 @@ use std::collections::{HashMap, HashSet};
 use fwn_plan::netfilter::Family;
 
 use super::compare::compare;
-use super::observed::{Ruleset, observe_in};
+use super::compose::Request;
+use super::observed::{Ruleset, observe, observe_in};
 use super::record::Record;
 use super::{FirewallError, Journal};
 use crate::netlink::socket::NetlinkSocket;
 use crate::nft::echo::Echoes;
-use crate::nft::observe::is_generation;
+use crate::nft::observe::{NftError, is_generation};
 use crate::nft::transaction::{Change, Changes, Place};
 
 /// Most memory that what comes back may take, so that it fits the default receive buffer (`net.core.rmem_default`, 208 KiB)
@@ -92,6 +93,35 @@ impl Answer<'_> {
         }
         true
     }
+}
+
+/// Whether a batch whose answer was lost came to be, that was to put `record` in force where `observed` was; `None` where
+/// what is there now fits neither.
+///
+/// # Errors
+/// See [`NftError`].
+pub(super) fn came_to_be(
+    socket: &mut NetlinkSocket,
+    request: &Request<'_>,
+    observed: &Ruleset,
+    record: &Record,
+) -> Result<Option<bool>, NftError> {
+    if is_generation(socket, observed.generation)? {
+        return Ok(Some(false));
+    }
+    let now = observe(socket)?;
+    let mut read = record.clone();
+    read.read_back(&now);
+    // an earlier ADD can have left as many rules that say something else
+    if read.digests().eq(record.digests()) && compare(&read, &now, request.siblings).is_empty() {
+        return Ok(Some(true));
+    }
+    // somebody else has changed something, and so it may have been refused
+    let is_as_before = match request.previous {
+        Some(previous) => compare(previous, &now, request.siblings).is_empty(),
+        None => !now.has_rules_of(record.owner()),
+    };
+    Ok(is_as_before.then_some(false))
 }
 
 /// Makes sure that `record` is in force, and writes it down. Without `answered`, or if the generation is no longer the
@@ -288,12 +318,12 @@ mod tests {
         assert_eq!(answered(&rules), (2 + 3, true));
     }
 
-    /// It gives nothing back that is longer than `NLMSG_GOODSIZE` (`linux/netlink.h`), or than what is left of the piece
-    /// of memory that it takes for that: 8 KiB at most where a page has 4.
+    /// It gives nothing back that does not fit the piece of memory that it takes for it, of `NLMSG_GOODSIZE`
+    /// (`linux/netlink.h`) or more: 8 KiB here, 16 with larger pages.
     #[test]
     fn what_is_too_long_does_not_come_back() {
         assert_eq!(answered(&[rule(4, 1), comments(1)]), (2 + 2, true));
-        assert_eq!(answered(&[rule(4, 1), comments(40)]), (2 + 2, false));
+        assert_eq!(answered(&[rule(4, 1), comments(100)]), (2 + 2, false));
     }
 
     #[test]

@@ -17,14 +17,14 @@ pub mod view;
 
 use self::compare::Difference;
 use self::compose::{ComposeError, Request, compose, expect};
-use self::confirm::{Answer, ask_back, confirm};
+use self::confirm::{Answer, ask_back, came_to_be, confirm};
 use self::observed::{Ruleset, observe};
 use self::owner::OwnerId;
 use self::record::Record;
 use self::remove::removal;
 use crate::netlink::socket::NetlinkSocket;
 use crate::nft::EncodedRule;
-use crate::nft::observe::{NftError, is_generation, next_generation};
+use crate::nft::observe::{NftError, next_generation};
 use crate::nft::transaction::CommitError;
 
 /// How often a change is decided anew because somebody else was quicker.
@@ -48,7 +48,7 @@ pub enum FirewallError {
     /// The batch went through, what followed did not, and the rules could not, or must not, be taken out again.
     #[error("the firewall is in force, but {source}", source = .0)]
     Unconfirmed(#[source] Box<FirewallError>),
-    /// Neither the answer to the batch could be read, nor whether anything has changed.
+    /// The answer to the batch was lost, and what is there tells neither that it came to be nor that it did not.
     #[error("it is not known whether the firewall is in force")]
     Unknown(#[source] CommitError),
     /// It was put in force, looked at, and found to be different: somebody else changed it at once.
@@ -108,10 +108,12 @@ pub fn put_in_force(
         let asked = ask_back(&mut changes);
         match changes.commit(socket, Some(observed.generation)) {
             Err(CommitError::Changed) if attempts.next().is_some() => {}
-            Err(error @ CommitError::Unknown(_)) => match is_generation(socket, observed.generation) {
-                Ok(true) => return Err(error.into()),
-                Ok(false) => break (record, next_generation(observed.generation), false),
-                Err(_) => return Err(FirewallError::Unknown(error)),
+            Err(error @ CommitError::Unknown(_)) => match came_to_be(socket, request, &observed, &record) {
+                Ok(Some(true)) => break (record, next_generation(observed.generation), false),
+                // the reason is heard then
+                Ok(Some(false)) if attempts.next().is_some() => {}
+                Ok(Some(false)) => return Err(error.into()),
+                Ok(None) | Err(_) => return Err(FirewallError::Unknown(error)),
             },
             Err(error) => return Err(error.into()),
             Ok(_) if changes.is_empty() => break (record, observed.generation, false),
@@ -135,7 +137,7 @@ pub fn put_in_force(
 /// Takes what an attachment has in force out of the namespace of `socket`; nothing there is success.
 ///
 /// # Errors
-/// [`FirewallError::Observe`] and [`FirewallError::Commit`]; nothing was changed then.
+/// [`FirewallError::Observe`] and [`FirewallError::Commit`]; nothing was changed then, or it is not known whether.
 pub fn take_out(
     socket: &mut NetlinkSocket,
     owner: OwnerId,

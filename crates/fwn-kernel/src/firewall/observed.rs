@@ -49,6 +49,14 @@ impl From<RuleMessage<'_>> for ObservedRule {
     }
 }
 
+impl Ruleset {
+    /// Whether any rule carries the mark of this owner.
+    pub(super) fn has_rules_of(&self, owner: OwnerId) -> bool {
+        let mut rules = self.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
+        rules.any(|rule| rule.mark.is_some_and(|(id, _)| id == owner))
+    }
+}
+
 /// Reads all that is in force in the namespace of `socket` (protocol `Netfilter`).
 ///
 /// # Errors

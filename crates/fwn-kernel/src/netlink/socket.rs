@@ -4,15 +4,15 @@
 //! from any thread afterwards.
 
 use std::io::IoSliceMut;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvmsg, send, setsockopt,
-    socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockopt, recvmsg, send,
+    setsockopt, socket, sockopt,
 };
 
 use nix::sys::time::{TimeVal, TimeValLike};
@@ -154,6 +154,12 @@ pub struct NetlinkSocket {
     next: u32,
     /// The port that answers are believed from: the kernel's, but in tests of what it never says.
     kernel: u32,
+}
+
+impl AsFd for NetlinkSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 impl NetlinkSocket {
@@ -328,6 +334,10 @@ impl NetlinkSocket {
 
     /// Room for the answers to a big batch: the default receive buffer overflows at about 300 errors.
     pub fn reserve_receive_buffer(&self, bytes: usize) {
+        // the kernel says, and takes, twice what there is room for (`sk_setsockopt`, `net/core/sock.c`)
+        if getsockopt(&self.fd, sockopt::RcvBuf).is_ok_and(|there| there / 2 >= bytes) {
+            return;
+        }
         // best effort: it needs CAP_NET_ADMIN in the initial user namespace
         let _ = setsockopt(&self.fd, sockopt::RcvBufForce, &bytes);
     }
@@ -419,6 +429,17 @@ mod tests {
             .expect("short");
         let error = socket.exchange(&mut messages, |_| Ok(())).expect_err("refused by the kernel");
         assert_eq!(error.errno(), Some(libc::ENOENT), "{error:?}");
+    }
+
+    #[test]
+    fn room_for_answers_does_not_become_less() {
+        let socket = Netns::new().run(|| NetlinkSocket::open(Protocol::Netfilter)).expect("a socket");
+        let room = || getsockopt(&socket, sockopt::RcvBuf).expect("known");
+        let before = room();
+        socket.reserve_receive_buffer(1);
+        assert_eq!(room(), before);
+        socket.reserve_receive_buffer(before * 2);
+        assert_eq!(room(), before * 4, "the kernel doubles it");
     }
 
     /// Where reading an answer fails, those to the messages behind it stay in the socket.

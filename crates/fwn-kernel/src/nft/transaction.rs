@@ -195,7 +195,7 @@ pub enum CommitError {
     #[error("cannot change nf_tables")]
     Socket(#[source] SocketError),
     /// They were sent, and the answer could not be read. Whether they are in force is not known.
-    #[error("it is not known whether nf_tables were changed")]
+    #[error("the kernel's answer to a change of nf_tables was lost")]
     Unknown(#[source] SocketError),
 }
 

@@ -65,9 +65,9 @@ mod tests {
         }
     }
 
-    /// A word changes half of the digest at most.
+    /// The next word is put into the lower half: what the upper half says, it cannot undo.
     #[test]
-    fn what_one_word_changes_no_other_can_undo() {
+    fn each_bit_of_a_word_reaches_the_upper_half() {
         for before in [0, 1, 0x0606_0600_0000_0000, u64::MAX] {
             let mut start = WordHash::new();
             start.word(before);
