@@ -119,7 +119,8 @@ pub(super) fn came_to_be(
     // somebody else has changed something, and so it may have been refused
     let is_as_before = match request.previous {
         Some(previous) => compare(previous, &now, request.siblings).is_empty(),
-        None => !now.has_rules_of(record.owner()),
+        // only rules tell whose they are
+        None => record.digests().next().is_some() && !now.has_rules_of(record.owner()),
     };
     Ok(is_as_before.then_some(false))
 }

@@ -213,6 +213,20 @@ fn a_change_in_between_whose_answer_is_lost_is_tried_again() {
     assert!(rules.contains("-A INPUT -i b -j DROP") && rules.matches("-i a").count() == 1, "{rules}");
 }
 
+/// A policy may be ours or not: the record of what there may be has to stay.
+#[test]
+fn of_policies_alone_nobody_can_tell() {
+    let netns = Netns::new();
+    let firewall = Firewall::new("eth0", "-P INPUT DROP");
+    let error = add_unheard(&netns, &firewall, None, "iptables -A INPUT -p sctp").expect_err("unknown");
+    assert!(matches!(error, FirewallError::Unknown(CommitError::Unknown(_))), "{error:?}");
+    assert!(error.may_be_in_force());
+    // and the next ADD, or a DEL, puts it right
+    let record = firewall.add(&netns, None, &[]);
+    firewall.remove(&netns, Some(&record), &[]);
+    assert_eq!(netns.sh("iptables -S INPUT"), "-P INPUT ACCEPT\n-A INPUT -p sctp\n");
+}
+
 /// Nothing was changed, so it is tried again, and the reason is heard.
 #[test]
 fn a_refusal_that_is_lost_is_heard_again() {
