@@ -66,11 +66,9 @@ pub async fn run<S: AsyncRead + AsyncWrite>(
         outbox: Outbox { writer, bytes: Vec::new(), sent: 0, progress: Instant::now(), flushed: true },
         input: Input::new(limits.line),
         read_size: READ_MIN,
-        noted: 0,
     };
     let end = connection.serve(handler, limits, permit, shutdown).await;
     handler.end();
-    permit.note_unread(connection.noted, 0);
     end
 }
 
@@ -109,8 +107,6 @@ struct Connection<S> {
     outbox: Outbox<S>,
     input: Input,
     read_size: usize,
-    /// Bytes of the outbox that all connections know of.
-    noted: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite> Connection<S> {
@@ -132,8 +128,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
         loop {
             let unread = self.outbox.len();
             told |= unread > 0;
-            permit.note_unread(self.noted, unread);
-            self.noted = unread;
+            permit.note_unread(unread);
             let room = if permit.all().unread() > UNREAD_ALL { UNREAD_FEW } else { UNREAD_MAX };
             // by the next rules, or nobody's: what came before waits for no turn any more
             if ending.is_none() && shutdown.is_requested() {
@@ -327,8 +322,8 @@ mod tests {
         let limits = Limits::default();
         let connections = Arc::<Connections>::default();
         let enter = || connections.enter(None, &limits).expect("a place");
-        enter().note_unread(0, others);
-        let permit = enter();
+        let (other, permit) = (enter(), enter());
+        other.note_unread(others);
         let (_stopper, mut shutdown) = crate::server::shutdown();
         let lines = "\n".repeat(3000);
         // one answer is on its way
@@ -345,6 +340,10 @@ mod tests {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime").block_on(serving);
+        // broken off, as by the end of the daemon's patience
+        assert!(connections.unread() > others);
+        drop(permit);
+        assert_eq!(connections.unread(), others);
         counter.0
     }
 

@@ -128,7 +128,7 @@ impl Connections {
         if let Some((all, _)) = together {
             all.idlers().insert(number, Arc::clone(&idler));
         }
-        Ok(Permit { all: Arc::clone(self), peer, number, idler })
+        Ok(Permit { all: Arc::clone(self), peer, number, idler, unread: AtomicUsize::new(0) })
     }
 
     /// Tells the oldest idler to go; whether there was one.
@@ -240,6 +240,8 @@ pub struct Permit {
     peer: Option<IpAddr>,
     number: u64,
     idler: Arc<Idler>,
+    /// Bytes of its answers that are among those that peers have not read.
+    unread: AtomicUsize,
 }
 
 impl Permit {
@@ -268,8 +270,10 @@ impl Permit {
         Some(next)
     }
 
-    /// Notes that answers of so many bytes lie unread now, instead of `before`.
-    pub fn note_unread(&self, before: usize, now: usize) {
+    /// Notes that answers of so many bytes lie unread now. With the permit they are forgotten: a connection can be
+    /// broken off at any time.
+    pub fn note_unread(&self, now: usize) {
+        let before = self.unread.swap(now, Ordering::Relaxed);
         let unread = &self.all.all().unread;
         if now >= before {
             unread.fetch_add(now - before, Ordering::Relaxed);
@@ -287,6 +291,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.keep();
+        self.note_unread(0);
         self.all.count.fetch_sub(1, Ordering::Relaxed);
         if let Some((all, _)) = &self.all.together {
             all.count.fetch_sub(1, Ordering::Relaxed);
@@ -382,6 +387,24 @@ mod tests {
         assert_eq!((gone(), is_evicted(&second)), ([false; 3], true));
         let _fourth = enter(&one).expect("a place");
         assert_eq!(gone(), [false, false, true]);
+    }
+
+    #[test]
+    fn what_lies_unread_is_forgotten_with_its_connection() {
+        let all = Arc::<Connections>::default();
+        let [one, other] = [(); 2].map(|()| Arc::new(Connections::part_of(&all, 3)));
+        let enter = |port: &Arc<Connections>| port.enter(None, &Limits::default()).expect("a place");
+        let (first, second) = (enter(&one), enter(&other));
+        for (now, together) in [(5, 5), (9, 9), (7, 7)] {
+            first.note_unread(now);
+            assert_eq!(all.unread(), together);
+        }
+        second.note_unread(100);
+        assert_eq!([&all, &one, &other].map(|port| port.unread()), [107; 3]);
+        drop(first);
+        assert_eq!(all.unread(), 100);
+        drop(second);
+        assert_eq!(all.unread(), 0);
     }
 
     #[test]
