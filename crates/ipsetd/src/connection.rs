@@ -129,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite> Connection<S> {
             let unread = self.outbox.len();
             told |= unread > 0;
             permit.note_unread(unread);
-            let room = if permit.all().unread() > UNREAD_ALL { UNREAD_FEW } else { UNREAD_MAX };
+            let room = if permit.port().unread() > UNREAD_ALL { UNREAD_FEW } else { UNREAD_MAX };
             // by the next rules, or nobody's: what came before waits for no turn any more
             if ending.is_none() && shutdown.is_requested() {
                 ending = Some(End::Shutdown);

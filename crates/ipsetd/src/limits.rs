@@ -128,7 +128,7 @@ impl Connections {
         if let Some((all, _)) = together {
             all.idlers().insert(number, Arc::clone(&idler));
         }
-        Ok(Permit { all: Arc::clone(self), peer, number, idler, unread: AtomicUsize::new(0) })
+        Ok(Permit { port: Arc::clone(self), peer, number, idler, unread: AtomicUsize::new(0) })
     }
 
     /// Tells the oldest idler to go; whether there was one.
@@ -153,7 +153,7 @@ impl Connections {
 
     /// Room for a batch.
     pub fn batch(self: &Arc<Self>) -> BatchRoom {
-        BatchRoom { all: Arc::clone(self), bytes: 0 }
+        BatchRoom { port: Arc::clone(self), bytes: 0 }
     }
 
     /// Connections that are open.
@@ -188,7 +188,7 @@ const BATCHES_MAX: usize = 64 << 20;
 /// The room of a batch; it is given back when this is dropped.
 #[derive(Debug)]
 pub struct BatchRoom {
-    all: Arc<Connections>,
+    port: Arc<Connections>,
     bytes: usize,
 }
 
@@ -196,10 +196,10 @@ impl BatchRoom {
     /// Room for a line more; whether there is some.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let fits = self.bytes + bytes <= BATCH_MAX
-            && self.all.all().batches.load(Ordering::Relaxed) + bytes <= BATCHES_MAX;
+            && self.port.all().batches.load(Ordering::Relaxed) + bytes <= BATCHES_MAX;
         if fits {
             self.bytes += bytes;
-            self.all.all().batches.fetch_add(bytes, Ordering::Relaxed);
+            self.port.all().batches.fetch_add(bytes, Ordering::Relaxed);
         }
         fits
     }
@@ -207,7 +207,7 @@ impl BatchRoom {
 
 impl Drop for BatchRoom {
     fn drop(&mut self) {
-        self.all.all().batches.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.port.all().batches.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -236,7 +236,7 @@ impl Drop for TurnedAway {
 /// The place of one connection.
 #[derive(Debug)]
 pub struct Permit {
-    all: Arc<Connections>,
+    port: Arc<Connections>,
     peer: Option<IpAddr>,
     number: u64,
     idler: Arc<Idler>,
@@ -252,8 +252,8 @@ impl Permit {
 
     /// The connection has achieved something: it stays.
     pub fn keep(&self) {
-        self.all.idlers().remove(&self.number);
-        if let Some((all, _)) = &self.all.together {
+        self.port.idlers().remove(&self.number);
+        if let Some((all, _)) = &self.port.together {
             all.idlers().remove(&self.number);
         }
     }
@@ -262,7 +262,7 @@ impl Permit {
     pub fn pace(&self, lines: usize, rate: Option<u32>) -> Option<Instant> {
         let (Some(rate), Some(address)) = (rate, self.peer) else { return None };
         let now = Instant::now();
-        let mut peers = self.all.peers();
+        let mut peers = self.port.peers();
         let peer = peers.entry(address).or_default();
         let cost = Duration::from_secs(1).saturating_mul(lines as u32) / rate.max(1);
         let next = peer.next.map_or(now, |next| next.max(now)) + cost;
@@ -274,7 +274,7 @@ impl Permit {
     /// broken off at any time.
     pub fn note_unread(&self, now: usize) {
         let before = self.unread.swap(now, Ordering::Relaxed);
-        let unread = &self.all.all().unread;
+        let unread = &self.port.all().unread;
         if now >= before {
             unread.fetch_add(now - before, Ordering::Relaxed);
         } else {
@@ -282,9 +282,9 @@ impl Permit {
         }
     }
 
-    /// All connections.
-    pub fn all(&self) -> &Connections {
-        &self.all
+    /// The connections of its port.
+    pub fn port(&self) -> &Connections {
+        &self.port
     }
 }
 
@@ -292,13 +292,13 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.keep();
         self.note_unread(0);
-        self.all.count.fetch_sub(1, Ordering::Relaxed);
-        if let Some((all, _)) = &self.all.together {
+        self.port.count.fetch_sub(1, Ordering::Relaxed);
+        if let Some((all, _)) = &self.port.together {
             all.count.fetch_sub(1, Ordering::Relaxed);
         }
         let Some(address) = self.peer else { return };
         let now = Instant::now();
-        let mut peers = self.all.peers();
+        let mut peers = self.port.peers();
         if let Some(peer) = peers.get_mut(&address) {
             peer.connections = peer.connections.saturating_sub(1);
         }
