@@ -55,7 +55,7 @@ pub fn node_command() -> Command {
             "30",
             "How often all namespaces are looked after, beside what is noticed at once",
         ))
-        .arg(seconds("drain", "10", "How long connections may take to end with the daemon"))
+        .arg(seconds("drain", "2", "How long connections may take to end with the daemon"))
         .arg(
             Arg::new("max-total")
                 .long("max-total")

@@ -199,8 +199,13 @@ impl Daemon {
         daemon
     }
 
-    pub(crate) fn spawn(mut command: Command) -> Self {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    /// With this as its standard input.
+    pub(crate) fn spawn_with(mut command: Command, stdin: impl Into<Stdio>) -> Self {
+        let command = command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("nsenter (package util-linux) runs");
         let log = Log::of(child.stderr.take().expect("piped"));
         Self { child, log }
