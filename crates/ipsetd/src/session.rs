@@ -45,12 +45,14 @@ pub struct Session {
     /// Whether a line was answered already.
     spoken: bool,
     batch: Option<Batch>,
-    /// Lines that were refused as all others will be, or one bad line too many, and are in no log.
+    /// Lines that were refused as others before, or one bad line too many, and are in no log.
     unlogged: usize,
     /// Whether one that was refused for good is.
     logged: bool,
     /// Bad lines that are.
     bad_lines: usize,
+    /// Whether a `list` that was refused for the moment is.
+    list_logged: bool,
 }
 
 /// Bad lines of one connection that are logged, each with what it was answered; the others are counted.
@@ -83,6 +85,7 @@ impl Session {
             unlogged: 0,
             logged: false,
             bad_lines: 0,
+            list_logged: false,
         }
     }
 
@@ -128,7 +131,7 @@ impl Session {
                 }
                 match request {
                     Request::List { .. } if self.service.connections().unread() > UNREAD_ALL => {
-                        go_on(self.bad_line("too many answers lie unread, ask again later".into()))
+                        go_on(self.refuse_list())
                     }
                     Request::List { set: None } => go_on(self.names()),
                     request => Ok(request),
@@ -170,6 +173,19 @@ impl Session {
         }
         log::warn!("{}{} refused: {}", self.service.label(), self.peer, printable(&refusal.to_string()));
         Answer::error(refusal)
+    }
+
+    /// A `list` at a time at which peers leave too much unread, whoever they are. Once for a connection: whoever asks
+    /// again and again must not fill the log.
+    fn refuse_list(&mut self) -> Answer {
+        if std::mem::replace(&mut self.list_logged, true) {
+            self.unlogged += 1;
+        } else {
+            let (label, peer) = (self.service.label(), &self.peer);
+            let most = UNREAD_ALL >> 20;
+            log::warn!("{label}{peer} was refused `list`: answers of more than {most} MiB lie unread in all");
+        }
+        Answer::Error("too many answers lie unread, ask again later".into())
     }
 
     /// A line that is wrong whoever sends it.

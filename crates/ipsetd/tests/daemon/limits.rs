@@ -249,10 +249,16 @@ fn lists_have_so_many_bytes_alone_and_together() {
     assert_eq!(ask(&sandbox, "list\n"), "ok blacklistsmtp large\n");
     begin();
     let refused = "error: too many answers lie unread, ask again later\n";
-    let lines = "list\nlist large\ntest blacklistsmtp 1.0.0.1\n";
-    assert_eq!(ask(&sandbox, lines), format!("{refused}{refused}ok not in\n"));
-    let line = daemon.wait_for("sent a bad line: too many answers lie unread");
+    let lines = "list\nlist large\ntest blacklistsmtp 1.0.0.1\n?\n";
+    let answers = ask(&sandbox, lines);
+    let answers = answers.strip_prefix(&format!("{refused}{refused}ok not in\nerror: "));
+    assert!(answers.is_some_and(|rest| rest.ends_with('\n')), "{answers:?}");
+    let line = daemon.wait_for(" was refused `list`: answers of more than 64 MiB lie unread in all");
     assert!(line.contains("10.9.0.1:"), "{line}");
+    // of one connection only once, and apart from its bad lines
+    let line = daemon.wait_for("sent a bad line: ");
+    assert!(!line.contains("too many answers"), "{line}");
+    daemon.wait_for("was refused 1 lines more");
     // the answers are whole
     let mut rest = String::new();
     let mut one = unread.pop().expect("one");
