@@ -324,13 +324,13 @@ impl Registry {
 
     /// Releases an attachment whose namespace is gone, or has become another.
     fn forget(&self, key: &Key, record: &Record) {
-        log::info!("{key}: its network namespace is gone, it is served no longer");
         if let Err(error) = self.store.remove(&record.registration.attachment) {
             log::error!("{key}: {}", with_causes(&error));
         }
         let removed = self.entries().remove(key);
         end(removed);
         self.gone.fetch_add(1, Ordering::Relaxed);
+        log::info!("{key}: its network namespace is gone, it is served no longer");
     }
 
     /// The namespaces of a container, or all: what their attachments are called, and their sets. Each namespace comes
