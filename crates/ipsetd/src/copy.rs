@@ -183,7 +183,7 @@ fn swap(client: &mut SetClient, copies: &[Copy<'_>]) -> Result<(), BatchError> {
     for (done, copy) in copies.iter().enumerate() {
         let Err(error) = client.swap(copy.set, &copy.name) else { continue };
         for copy in copies.iter().take(done) {
-            if let Err(error) = client.swap(copy.set, &copy.name) {
+            if let Err(error) = client.swap_released(copy.set, &copy.name) {
                 log::error!(
                     "set `{}` keeps a part of a batch that failed: {}",
                     copy.set,

@@ -12,8 +12,9 @@ use fwn_plan::netfilter::Family;
 
 use super::compare::compare;
 use super::compose::Request;
-use super::observed::{Ruleset, observe, observe_in};
+use super::observed::{ObservedRule, ObservedTable, Ruleset, observe, observe_in};
 use super::record::Record;
+use super::remove::Scene;
 use super::{FirewallError, Journal};
 use crate::netlink::socket::NetlinkSocket;
 use crate::nft::echo::Echoes;
@@ -95,8 +96,9 @@ impl Answer<'_> {
     }
 }
 
-/// Whether a batch whose answer was lost came to be, that was to put `record` in force where `observed` was; `None` where
-/// what is there now fits neither.
+/// Whether a batch whose answer was lost came to be, that was to put `record` in force where `observed` was. It takes out
+/// all rules that its owner had and makes new ones, which have other handles. `None` where what is there fits neither, or
+/// the owner has no rules to tell by.
 ///
 /// # Errors
 /// See [`NftError`].
@@ -110,19 +112,32 @@ pub(super) fn came_to_be(
         return Ok(Some(false));
     }
     let now = observe(socket)?;
-    let mut read = record.clone();
-    read.read_back(&now);
-    // an earlier ADD can have left as many rules that say something else
-    if read.digests().eq(record.digests()) && compare(&read, &now, request.siblings).is_empty() {
-        return Ok(Some(true));
-    }
-    // somebody else has changed something, and so it may have been refused
-    let is_as_before = match request.previous {
-        Some(previous) => compare(previous, &now, request.siblings).is_empty(),
-        // only rules tell whose they are
-        None => record.digests().next().is_some() && !now.has_rules_of(record.owner()),
-    };
-    Ok(is_as_before.then_some(false))
+    let scene = Scene::new(observed, record.owner(), request.previous, request.siblings);
+    let old: HashSet<_> = handles(observed, |table, rule| scene.owns(table, rule)).collect();
+    let is_left = handles(&now, |_, _| true).any(|handle| old.contains(&handle));
+    let is_owned = |rule: &ObservedRule| rule.mark.is_some_and(|(owner, _)| owner == record.owner());
+    let is_new = handles(&now, |_, rule| is_owned(rule)).any(|handle| !old.contains(&handle));
+    let has_rules = record.tables.iter().any(|table| !table.rules.is_empty());
+    Ok(match (is_left, is_new) {
+        (true, true) => None,
+        (true, false) => Some(false),
+        (false, true) => Some(true),
+        (false, false) if has_rules => old.is_empty().then_some(false),
+        (false, false) => (!old.is_empty()).then_some(true),
+    })
+}
+
+/// Family, table and handle of the rules that are `wanted`.
+fn handles(
+    ruleset: &Ruleset,
+    wanted: impl Fn(&ObservedTable, &ObservedRule) -> bool,
+) -> impl Iterator<Item = (Family, &str, u64)> {
+    let rules = ruleset.tables.iter().flat_map(|table| {
+        table.chains.iter().flat_map(move |chain| chain.rules.iter().map(move |rule| (table, rule)))
+    });
+    rules
+        .filter(move |(table, rule)| wanted(table, rule))
+        .map(|(table, rule)| (table.family, table.name.as_str(), rule.handle))
 }
 
 /// Makes sure that `record` is in force, and writes it down. Without `answered`, or if the generation is no longer the
@@ -155,7 +170,7 @@ mod tests {
     use fwn_plan::plan::Attachment;
     use fwn_testkit::Netns;
 
-    use super::super::observed::{ObservedChain, ObservedRule, ObservedTable};
+    use super::super::observed::ObservedChain;
     use super::super::record::{RecordedNetns, RecordedTable};
     use super::*;
     use crate::netlink::attr::AttrWriter;

@@ -198,11 +198,6 @@ impl Record {
         OwnerId::of(&Attachment::from(&self.attachment))
     }
 
-    /// What its rules say, in order.
-    pub(super) fn digests(&self) -> impl Iterator<Item = Option<Digest>> {
-        self.tables.iter().flat_map(|table| &table.rules).map(|rule| rule.digest)
-    }
-
     /// What it says about a table.
     pub fn table(&self, family: Family, table: &str) -> Option<&RecordedTable> {
         self.tables.iter().find(|recorded| recorded.family == family && recorded.table.name() == table)

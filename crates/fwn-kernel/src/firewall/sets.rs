@@ -5,7 +5,7 @@ use fwn_plan::set::SetSpec;
 
 use super::apply::ApplyError;
 use super::record::{Record, RecordedSet};
-use crate::ipset::{SetClient, SetError, SetHeader, patiently};
+use crate::ipset::{SetClient, SetError, SetHeader, while_listed};
 
 /// A set that is being made anew while rules use the old one; it lives for microseconds, but where somebody lists that one.
 const TEMPORARY: &str = "fwn-new-";
@@ -141,11 +141,14 @@ impl<'a> SetChanges<'a> {
 
     /// Takes back all that [`SetChanges::make`] did, the last first.
     pub(super) fn undo(&mut self, client: &mut SetClient) {
+        // what is behind a set that could not be swapped back is all that is left of the old one
+        let mut kept = Vec::new();
         for done in std::mem::take(&mut self.done).into_iter().rev() {
             let result = match &done {
+                Done::Made(name) if kept.contains(name) => Ok(()),
                 Done::Made(name) => client.destroy_released(name),
                 Done::Swapped { name, temporary } => {
-                    patiently(|| client.swap(name, temporary), SetError::is_busy)
+                    client.swap_released(name, temporary).inspect_err(|_| kept.push(temporary.clone()))
                 }
             };
             if let Err(error) = result {
@@ -213,7 +216,7 @@ fn fill_and_swap(client: &mut SetClient, spec: &SetSpec, temporary: &str) -> Res
         fill(client, spec, temporary)?;
         Ok(client.swap(&spec.name, temporary)?)
     };
-    patiently(attempt, |error| matches!(error, ApplyError::Sets(error) if error.is_busy()))
+    while_listed(attempt, |error| matches!(error, ApplyError::Sets(error) if error.is_busy()))
 }
 
 /// An entry that comes twice is fine, the last counts: two names can have one address, and what was saved can be what

@@ -28,10 +28,12 @@ const SEND_BYTES: usize = 64 * 1024;
 /// Room for those answers where the default is smaller: an answer that does not fit is lost without a sign.
 const RECEIVE_BYTES: usize = 8 * SEND_BYTES;
 
-/// How long what a set in use refuses is tried again, and the pause between: some grace periods of RCU (6 to 16 ms each,
-/// more on a busy machine), and the time that a long listing takes.
-const RELEASE: Duration = Duration::from_millis(500);
+/// How often a set in use is tried to destroy, and the pause between: together some grace periods of RCU (6 to 16 ms
+/// each, more on a busy machine), and the time that a long listing takes.
+const RELEASE_ATTEMPTS: u32 = 100;
 const RELEASE_PAUSE: Duration = Duration::from_millis(5);
+/// How long who lists a set that is to be swapped is waited for.
+const LISTING: Duration = Duration::from_millis(500);
 
 /// A set with its entries, as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -310,7 +312,15 @@ impl SetClient {
     /// # Errors
     /// As [`SetClient::destroy`]
     pub fn destroy_released(&mut self, set: &str) -> Result<(), SetError> {
-        patiently(|| self.destroy(set), SetError::is_busy)
+        let mut attempts = 1..RELEASE_ATTEMPTS;
+        loop {
+            match self.destroy(set) {
+                Err(error) if error.is_busy() && attempts.next().is_some() => {
+                    std::thread::sleep(RELEASE_PAUSE);
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Takes all entries out of a set.
@@ -328,6 +338,14 @@ impl SetClient {
     /// listing is read (`ip_set_swap`, `net/netfilter/ipset/ip_set_core.c`).
     pub fn swap(&mut self, set: &str, other: &str) -> Result<(), SetError> {
         self.simple(Command::Swap, set, Some(other))
+    }
+
+    /// The same as a way back, which must not fail because somebody lists one of them: it waits for that.
+    ///
+    /// # Errors
+    /// As [`SetClient::swap`], busy after half a second only.
+    pub fn swap_released(&mut self, set: &str, other: &str) -> Result<(), SetError> {
+        while_listed(|| self.swap(set, other), SetError::is_busy)
     }
 
     /// Gives a set another name.
@@ -573,15 +591,18 @@ pub(super) fn refused_line(error: &KernelError) -> Option<u32> {
     attrs.find(data::LINENO).ok()??.be32().ok().filter(|line| *line != 0)
 }
 
-/// Tries again what is refused because somebody holds a set, as nothing tells when that is over.
-pub(crate) fn patiently<E>(
+/// Tries again what is refused because somebody lists a set, as nothing tells when that is over.
+pub(crate) fn while_listed<E>(
     mut change: impl FnMut() -> Result<(), E>,
     is_busy: impl Fn(&E) -> bool,
 ) -> Result<(), E> {
-    let start = Instant::now();
+    let mut refused = None;
     loop {
         match change() {
-            Err(error) if is_busy(&error) && start.elapsed() < RELEASE => std::thread::sleep(RELEASE_PAUSE),
+            // however long one attempt takes, there is a second one
+            Err(error) if is_busy(&error) && refused.get_or_insert_with(Instant::now).elapsed() < LISTING => {
+                std::thread::sleep(RELEASE_PAUSE);
+            }
             result => return result,
         }
     }
@@ -593,16 +614,19 @@ mod tests {
 
     #[test]
     fn what_is_busy_is_tried_again_for_a_while() {
+        let is_busy = |error: &&str| *error == "busy";
         let mut answers = vec![Ok(()), Err("busy"), Err("busy")];
-        assert_eq!(patiently(|| answers.pop().expect("no more"), |error| *error == "busy"), Ok(()));
+        assert_eq!(while_listed(|| answers.pop().expect("no more"), is_busy), Ok(()));
         let mut answers = vec![Err("broken"), Err("busy")];
-        assert_eq!(patiently(|| answers.pop().expect("no more"), |error| *error == "busy"), Err("broken"));
+        assert_eq!(while_listed(|| answers.pop().expect("no more"), is_busy), Err("broken"));
         let mut attempts = 0;
         let always = || {
             attempts += 1;
+            // as filling a large set takes
+            std::thread::sleep(LISTING);
             Err("busy")
         };
-        assert_eq!(patiently(always, |error| *error == "busy"), Err("busy"));
-        assert!(attempts > 1, "it was tried again");
+        assert_eq!(while_listed(always, is_busy), Err("busy"));
+        assert_eq!(attempts, 2);
     }
 }

@@ -11,7 +11,7 @@ pub mod error;
 pub mod message;
 pub mod revision;
 
-pub(crate) use client::patiently;
+pub(crate) use client::while_listed;
 pub use client::{Listed, SetClient};
 pub use decode::SetHeader;
 pub use each::Outcomes;

@@ -213,6 +213,37 @@ fn a_change_in_between_whose_answer_is_lost_is_tried_again() {
     assert!(rules.contains("-A INPUT -i b -j DROP") && rules.matches("-i a").count() == 1, "{rules}");
 }
 
+/// What falls away must not be taken for what is in force.
+#[test]
+fn a_smaller_plan_whose_answer_is_lost_takes_out_the_rest() {
+    let big =
+        "-P OUTPUT DROP\n-A INPUT -i a\n-A OUTPUT -o b -j ACCEPT\n-t nat -A POSTROUTING -o b -j MASQUERADE";
+    for (smaller, meanwhile) in [
+        ("-A INPUT -i a", "iptables -A INPUT -p sctp"),
+        ("-A INPUT -i a", "true"),
+        ("-P OUTPUT DROP", "ip6tables -A INPUT -p sctp"),
+        ("-P OUTPUT DROP", "true"),
+        ("-P OUTPUT DROP\n-P FORWARD DROP", "true"),
+        ("", "iptables -A INPUT -p sctp"),
+    ] {
+        let netns = Netns::new();
+        let first = Firewall::new("eth0", big).add(&netns, None, &[]);
+        let firewall = Firewall::new("eth0", smaller);
+        let second = add_unheard(&netns, &firewall, Some(&first), meanwhile).expect("in force");
+        let rules = netns.sh("iptables -S; iptables -t nat -S 2>/dev/null; ip6tables -S");
+        assert!(!rules.contains("-o b"), "{smaller}: {rules}");
+        assert_eq!(rules.matches("-A INPUT -i a").count(), smaller.matches("-i a").count() * 2, "{rules}");
+        assert_eq!(
+            rules.matches("-P OUTPUT DROP").count(),
+            smaller.matches("-P OUTPUT DROP").count() * 2,
+            "{rules}"
+        );
+        firewall.remove(&netns, Some(&second), &[]);
+        let left = netns.sh("iptables -S; ip6tables -S");
+        assert!(!left.contains("DROP") && !left.contains("-i a"), "{left}");
+    }
+}
+
 /// A policy may be ours or not: the record of what there may be has to stay.
 #[test]
 fn of_policies_alone_nobody_can_tell() {
