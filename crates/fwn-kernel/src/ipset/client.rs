@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
 
 use fwn_plan::netfilter::Family;
 use fwn_plan::set::{CreateOptions, Entry, SetKind, SetSpec, render_add, render_create};
@@ -13,6 +12,7 @@ use super::decode::{Header, SetHeader, decode_family, decode_list};
 use super::encode::{be32, encode_create, encode_entry, family_number};
 use super::error::{EXIST, FIND_TYPE, SetError};
 use super::message::{Command, PROTOCOL, PROTOCOL_MIN, attr, data, flag, push};
+use super::patience::{while_held, while_listed};
 use super::revision;
 use crate::netlink::attr::{AttrWriter, Attrs, Malformed};
 use crate::netlink::message::{HEADER, Messages, NFGEN, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
@@ -27,13 +27,6 @@ pub(super) const MESSAGE_BYTES: usize = 4096;
 const SEND_BYTES: usize = 64 * 1024;
 /// Room for those answers where the default is smaller: an answer that does not fit is lost without a sign.
 const RECEIVE_BYTES: usize = 8 * SEND_BYTES;
-
-/// How often a set in use is tried to destroy, and the pause between: together some grace periods of RCU (6 to 16 ms
-/// each, more on a busy machine), and the time that a long listing takes.
-const RELEASE_ATTEMPTS: u32 = 100;
-const RELEASE_PAUSE: Duration = Duration::from_millis(5);
-/// How long who lists a set that is to be swapped is waited for.
-const LISTING: Duration = Duration::from_millis(500);
 
 /// A set with its entries, as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -312,15 +305,7 @@ impl SetClient {
     /// # Errors
     /// As [`SetClient::destroy`]
     pub fn destroy_released(&mut self, set: &str) -> Result<(), SetError> {
-        let mut attempts = 1..RELEASE_ATTEMPTS;
-        loop {
-            match self.destroy(set) {
-                Err(error) if error.is_busy() && attempts.next().is_some() => {
-                    std::thread::sleep(RELEASE_PAUSE);
-                }
-                result => return result,
-            }
-        }
+        while_held(|| self.destroy(set), SetError::is_busy)
     }
 
     /// Takes all entries out of a set.
@@ -589,44 +574,4 @@ pub(super) fn refused(error: SocketError, command: Command, set: &str, kind: Opt
 pub(super) fn refused_line(error: &KernelError) -> Option<u32> {
     let attrs = Attrs::new(error.echo.get(HEADER + NFGEN..)?);
     attrs.find(data::LINENO).ok()??.be32().ok().filter(|line| *line != 0)
-}
-
-/// Tries again what is refused because somebody lists a set, as nothing tells when that is over.
-pub(crate) fn while_listed<E>(
-    mut change: impl FnMut() -> Result<(), E>,
-    is_busy: impl Fn(&E) -> bool,
-) -> Result<(), E> {
-    let mut refused = None;
-    loop {
-        match change() {
-            // however long one attempt takes, there is a second one
-            Err(error) if is_busy(&error) && refused.get_or_insert_with(Instant::now).elapsed() < LISTING => {
-                std::thread::sleep(RELEASE_PAUSE);
-            }
-            result => return result,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_busy_is_tried_again_for_a_while() {
-        let is_busy = |error: &&str| *error == "busy";
-        let mut answers = vec![Ok(()), Err("busy"), Err("busy")];
-        assert_eq!(while_listed(|| answers.pop().expect("no more"), is_busy), Ok(()));
-        let mut answers = vec![Err("broken"), Err("busy")];
-        assert_eq!(while_listed(|| answers.pop().expect("no more"), is_busy), Err("broken"));
-        let mut attempts = 0;
-        let always = || {
-            attempts += 1;
-            // as filling a large set takes
-            std::thread::sleep(LISTING);
-            Err("busy")
-        };
-        assert_eq!(while_listed(always, is_busy), Err("busy"));
-        assert_eq!(attempts, 2);
-    }
 }

@@ -9,10 +9,11 @@ pub mod each;
 pub mod encode;
 pub mod error;
 pub mod message;
+mod patience;
 pub mod revision;
 
-pub(crate) use client::while_listed;
 pub use client::{Listed, SetClient};
 pub use decode::SetHeader;
 pub use each::Outcomes;
 pub use error::{SetError, errno_words};
+pub(crate) use patience::while_listed;
