@@ -15,7 +15,7 @@ use fwn_plan::rule::databases::Databases;
 
 use super::compare::compare;
 use super::compose::Request;
-use super::observed::{Ruleset, observe};
+use super::observed::{ObservedTable, Ruleset, observe};
 use super::owner::OwnerId;
 use super::record::{Record, RecordedNetns, RecordedSet};
 use super::sets::{SetChanges, sweep};
@@ -312,7 +312,7 @@ fn remove_set(client: &mut SetClient, set: &RecordedSet, keep: Keep<'_>) {
 
 fn has_rules(connection: &mut Connection, owner: OwnerId) -> Result<bool, ApplyError> {
     let observed = observe(&mut connection.nft).map_err(FirewallError::Observe)?;
-    Ok(observed.has_rules_of(owner))
+    Ok(observed.tables.iter().flat_map(ObservedTable::rules).any(|rule| rule.is_of(owner)))
 }
 
 /// What of an attachment's firewall is missing, changed or in the way, a line each; empty if all is as ADD left it.

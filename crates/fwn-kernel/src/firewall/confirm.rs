@@ -85,11 +85,7 @@ impl Answer<'_> {
         for table in &mut record.tables {
             let name = table.table.name();
             // of a table with policies only, what was there is no later than they are
-            let before = || {
-                let tables = self.observed.table(table.family, name).into_iter();
-                let rules = tables.flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
-                rules.map(|rule| rule.handle).max().unwrap_or(0)
-            };
+            let before = || self.observed.table(table.family, name).map_or(0, ObservedTable::last_handle);
             table.last_handle = last.get(&(table.family, name)).copied().unwrap_or_else(before);
         }
         true
@@ -112,11 +108,11 @@ pub(super) fn came_to_be(
         return Ok(Some(false));
     }
     let now = observe(socket)?;
-    let scene = Scene::new(observed, record.owner(), request.previous, request.siblings);
+    let owner = record.owner();
+    let scene = Scene::new(observed, owner, request.previous, request.siblings);
     let old: HashSet<_> = handles(observed, |table, rule| scene.owns(table, rule)).collect();
     let is_left = handles(&now, |_, _| true).any(|handle| old.contains(&handle));
-    let is_owned = |rule: &ObservedRule| rule.mark.is_some_and(|(owner, _)| owner == record.owner());
-    let is_new = handles(&now, |_, rule| is_owned(rule)).any(|handle| !old.contains(&handle));
+    let is_new = handles(&now, |_, rule| rule.is_of(owner)).any(|handle| !old.contains(&handle));
     let has_rules = record.tables.iter().any(|table| !table.rules.is_empty());
     Ok(match (is_left, is_new) {
         (true, true) => None,
@@ -132,9 +128,7 @@ fn handles(
     ruleset: &Ruleset,
     wanted: impl Fn(&ObservedTable, &ObservedRule) -> bool,
 ) -> impl Iterator<Item = (Family, &str, u64)> {
-    let rules = ruleset.tables.iter().flat_map(|table| {
-        table.chains.iter().flat_map(move |chain| chain.rules.iter().map(move |rule| (table, rule)))
-    });
+    let rules = ruleset.tables.iter().flat_map(|table| table.rules().map(move |rule| (table, rule)));
     rules
         .filter(move |(table, rule)| wanted(table, rule))
         .map(|(table, rule)| (table.family, table.name.as_str(), rule.handle))

@@ -49,11 +49,22 @@ impl From<RuleMessage<'_>> for ObservedRule {
     }
 }
 
-impl Ruleset {
-    /// Whether any rule carries the mark of this owner.
-    pub(super) fn has_rules_of(&self, owner: OwnerId) -> bool {
-        let mut rules = self.tables.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
-        rules.any(|rule| rule.mark.is_some_and(|(id, _)| id == owner))
+impl ObservedRule {
+    /// Which rule of this owner it is, if it carries that one's mark.
+    pub(super) fn ordinal_of(&self, owner: OwnerId) -> Option<u32> {
+        self.mark.filter(|(id, _)| *id == owner).map(|(_, ordinal)| ordinal)
+    }
+
+    /// Whether it carries the mark of this owner.
+    pub(super) fn is_of(&self, owner: OwnerId) -> bool {
+        self.ordinal_of(owner).is_some()
+    }
+}
+
+impl ObservedTable {
+    /// The greatest handle of a rule; 0 if there is none.
+    pub(super) fn last_handle(&self) -> u64 {
+        self.rules().map(|rule| rule.handle).max().unwrap_or(0)
     }
 }
 

@@ -160,7 +160,7 @@ fn foreign(table: &ObservedTable, chain: &ObservedChain, half: &TablePlan, recor
     let recorded = record.and_then(|record| record.table(half.family, half.table.name()));
     let unmarked = recorded.zip(owner).map(|(recorded, owner)| recorded.unmarked(owner, table));
     let is_ours = |rule: &&ObservedRule| {
-        rule.mark.is_some_and(|(id, _)| Some(id) == owner)
+        owner.is_some_and(|owner| rule.is_of(owner))
             || unmarked.as_ref().is_some_and(|unmarked| unmarked.contains_key(&rule.handle))
     };
     chain.rules.iter().filter(|rule| !is_ours(rule)).count()
@@ -214,8 +214,7 @@ fn listed_chain(
         recorded.rules.iter().map(|rule| (rule.ordinal, rule)).collect();
     let mut lines = Vec::new();
     for rule in &chain.rules {
-        let ordinal = rule.mark.filter(|(id, _)| *id == owner).map(|(_, ordinal)| ordinal);
-        let ordinal = ordinal.or_else(|| unmarked.get(&rule.handle).copied());
+        let ordinal = rule.ordinal_of(owner).or_else(|| unmarked.get(&rule.handle).copied());
         let Some(known) = ordinal.and_then(|ordinal| by_ordinal.get(&ordinal)) else { continue };
         let text = without_command(known).to_owned();
         lines.push(if rule.digest == known.digest {

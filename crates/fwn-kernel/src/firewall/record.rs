@@ -243,11 +243,10 @@ impl Record {
         for table in &mut self.tables {
             table.last_handle = 0;
             let seen = observed.table(table.family, table.table.name());
-            let seen = || seen.iter().flat_map(|table| &table.chains).flat_map(|chain| &chain.rules);
             // numbers are those of the plan, so there are no gaps
             let mut digests = vec![None; table.rules.len()];
-            for rule in seen() {
-                if let Some((_, ordinal)) = rule.mark.filter(|(id, _)| *id == owner) {
+            for rule in seen.into_iter().flat_map(ObservedTable::rules) {
+                if let Some(ordinal) = rule.ordinal_of(owner) {
                     table.last_handle = table.last_handle.max(rule.handle);
                     if let Some(digest) = digests.get_mut(ordinal as usize) {
                         *digest = rule.digest;
@@ -256,7 +255,7 @@ impl Record {
             }
             if table.last_handle == 0 {
                 // only policies: what is there now is no later than they are
-                table.last_handle = seen().map(|rule| rule.handle).max().unwrap_or(0);
+                table.last_handle = seen.map_or(0, ObservedTable::last_handle);
             }
             for rule in &mut table.rules {
                 rule.digest = digests.get(rule.ordinal as usize).copied().flatten();
@@ -270,8 +269,7 @@ impl RecordedTable {
     /// (`iptables-save`, `iptables-restore`) takes the user data of all its rules; they are known then by what they
     /// say. As long as one mark is there, none was lost: a rule that is missing is missing.
     pub fn unmarked(&self, owner: OwnerId, table: &ObservedTable) -> HashMap<u64, u32> {
-        let rules = || table.chains.iter().flat_map(|chain| &chain.rules);
-        if rules().any(|rule| rule.mark.is_some_and(|(id, _)| id == owner)) {
+        if table.rules().any(|rule| rule.is_of(owner)) {
             return HashMap::new();
         }
         let mut found: HashMap<(&str, Digest), VecDeque<u64>> = HashMap::new();

@@ -110,15 +110,14 @@ impl<'a, 's> Scene<'a, 's> {
 
 impl Scene<'_, '_> {
     pub(super) fn owns(&self, table: &ObservedTable, rule: &ObservedRule) -> bool {
-        rule.mark.is_some_and(|(owner, _)| owner == self.owner)
-            || self.unmarked.contains(&(table.family, table.name.as_str(), rule.handle))
+        rule.is_of(self.owner) || self.unmarked.contains(&(table.family, table.name.as_str(), rule.handle))
     }
 
     /// Whether there are rules of attachments whose records are lost: what else those hold cannot be known.
     fn has_strangers(&self) -> bool {
         let known: HashSet<_> = self.siblings.iter().map(Record::owner).chain([self.owner]).collect();
-        let chains = self.observed.tables.iter().flat_map(|table| &table.chains);
-        let mut owners = chains.flat_map(|chain| &chain.rules).filter_map(|rule| rule.mark);
+        let rules = self.observed.tables.iter().flat_map(ObservedTable::rules);
+        let mut owners = rules.filter_map(|rule| rule.mark);
         owners.any(|(owner, _)| !known.contains(&owner))
     }
 

@@ -129,6 +129,11 @@ impl<R> ObservedTable<R> {
     pub fn chain(&self, name: &str) -> Option<&ObservedChain<R>> {
         self.chains.iter().find(|chain| chain.name == name)
     }
+
+    /// The rules of all its chains.
+    pub fn rules(&self) -> impl Iterator<Item = &R> {
+        self.chains.iter().flat_map(|chain| &chain.rules)
+    }
 }
 
 /// Reads all that is in force in the namespace of `socket` (protocol `Netfilter`), with all that its rules say.
