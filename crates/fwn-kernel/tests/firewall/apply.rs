@@ -9,7 +9,7 @@ use fwn_plan::netfilter::{Family, Table};
 use fwn_testkit::Netns;
 use proptest::prelude::*;
 
-use crate::kit::{Firewall, iptables};
+use crate::kit::{Firewall, iptables, spoil};
 use crate::{ruleset, socket};
 
 pub(crate) const SEED: &str = "
@@ -212,9 +212,7 @@ fn every_bad_rule_is_named_and_nothing_is_changed() {
     let script = "-P INPUT DROP\n-4 -A INPUT -i a\n-4 -A INPUT -i b\n-4 -A INPUT -i c\n-6 -A INPUT -i d";
     let mut firewall = Firewall::new("eth0", script);
     for (table, rule) in [(0, 1), (1, 0)] {
-        let wrong = &mut firewall.encoded[table][rule].expressions;
-        let at = wrong.windows(7).position(|bytes| bytes == b"counter").expect("a counter");
-        wrong[at + 1..at + 3].copy_from_slice(b"uo");
+        spoil(&mut firewall.encoded[table][rule]);
     }
     let error = firewall.try_add(&netns, None, &[]).expect_err("it is wrong");
     let FirewallError::Commit(CommitError::Refused(refusals)) = &error else { panic!("{error:?}") };
@@ -240,8 +238,7 @@ fn a_thousand_bad_rules_are_all_named() {
     let mut firewall = Firewall::new("eth0", "-4 -A INPUT -p tcp -m comment --comment x");
     let rules = &mut firewall.plan.tables[0].rules;
     let bad = &mut firewall.encoded[0];
-    let at = bad[0].expressions.windows(7).position(|bytes| bytes == b"counter").expect("a counter");
-    bad[0].expressions[at] = b'C';
+    spoil(&mut bad[0]);
     *rules = vec![rules[0].clone(); 1000];
     *bad = vec![bad[0].clone(); 1000];
     let error = firewall.try_add(&netns, None, &[]).expect_err("it is wrong");

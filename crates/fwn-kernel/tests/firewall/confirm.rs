@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 use std::os::fd::AsRawFd;
 
+use fwn_kernel::firewall::FirewallError;
 use fwn_kernel::firewall::compare::compare;
 use fwn_kernel::firewall::compose::compose;
 use fwn_kernel::firewall::record::Record;
-use fwn_kernel::firewall::{FirewallError, announce, put_in_force};
+use fwn_kernel::netlink::socket::NetlinkSocket;
 use fwn_kernel::nft::transaction::{Change, CommitError};
 use fwn_testkit::Netns;
 use nix::sys::socket::{
@@ -17,7 +18,7 @@ use nix::sys::socket::{
 use proptest::prelude::*;
 
 use crate::apply::SEED;
-use crate::kit::{Firewall, iptables};
+use crate::kit::{Firewall, iptables, spoil};
 use crate::{ruleset, socket};
 
 /// Adds `script` and compares what it leaves on record with what is there.
@@ -148,19 +149,16 @@ fn add_unheard(
     previous: Option<&Record>,
     meanwhile: &str,
 ) -> Result<Record, FirewallError> {
-    let (mut socket, request) = (socket(netns), firewall.request(previous, &[]));
-    let announced = announce(&mut socket, &request, &mut |_| Ok(())).expect("announced");
-    netns.sh(meanwhile);
-    fill_receive_queue(netns);
-    put_in_force(&mut socket, &request, &firewall.encoded, announced, &mut |_| Ok(()))
+    firewall.try_add_after(netns, previous, &[], |_| {
+        netns.sh(meanwhile);
+        fill_receive_queue(netns);
+    })
 }
 
 /// The kernel does not know its second rule.
 fn refused() -> Firewall {
     let mut firewall = Firewall::new("eth0", "-P INPUT DROP\n-4 -A INPUT -i a\n-4 -A INPUT -i b");
-    let wrong = &mut firewall.encoded[0][1].expressions;
-    let at = wrong.windows(7).position(|bytes| bytes == b"counter").expect("a counter");
-    wrong[at] = b'C';
+    spoil(&mut firewall.encoded[0][1]);
     firewall
 }
 
@@ -276,11 +274,9 @@ fn a_refusal_is_told_also_where_others_are_lost() {
     let (rules, encoded) = (&mut firewall.plan.tables[0].rules, &mut firewall.encoded[0]);
     *rules = vec![rules[1].clone(); 40];
     *encoded = vec![encoded[1].clone(); 40];
-    let (mut socket, request) = (socket(&netns), firewall.request(None, &[]));
-    let announced = announce(&mut socket, &request, &mut |_| Ok(())).expect("announced");
     // the least that the kernel allows; for so few steps it is not made larger
-    setsockopt(&socket, sockopt::RcvBuf, &0).expect("set");
-    let error = put_in_force(&mut socket, &request, &firewall.encoded, announced, &mut |_| Ok(()));
+    let least = |socket: &NetlinkSocket| setsockopt(socket, sockopt::RcvBuf, &0).expect("set");
+    let error = firewall.try_add_after(&netns, None, &[], least);
     let Err(FirewallError::Commit(CommitError::Refused(refusals))) = error else { panic!("{error:?}") };
     assert!((1..40).contains(&refusals.len()), "{} of 40", refusals.len());
     assert_eq!(netns.dump(), "");

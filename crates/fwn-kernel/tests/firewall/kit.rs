@@ -7,6 +7,7 @@ use fwn_kernel::firewall::compose::Request;
 use fwn_kernel::firewall::owner::OwnerId;
 use fwn_kernel::firewall::record::{Record, RecordedNetns};
 use fwn_kernel::firewall::{FirewallError, announce, put_in_force, take_out};
+use fwn_kernel::netlink::socket::NetlinkSocket;
 use fwn_kernel::nft::EncodedRule;
 use fwn_plan::config::Placement;
 use fwn_plan::netfilter::{Family, Policy, Table};
@@ -67,8 +68,20 @@ impl Firewall {
         previous: Option<&Record>,
         siblings: &[Record],
     ) -> Result<Record, FirewallError> {
+        self.try_add_after(netns, previous, siblings, |_| ())
+    }
+
+    /// The same, and does something before the batch, with its socket.
+    pub(crate) fn try_add_after(
+        &self,
+        netns: &Netns,
+        previous: Option<&Record>,
+        siblings: &[Record],
+        meanwhile: impl FnOnce(&NetlinkSocket),
+    ) -> Result<Record, FirewallError> {
         let (mut socket, request) = (socket(netns), self.request(previous, siblings));
         let announced = announce(&mut socket, &request, &mut |_| Ok(()))?;
+        meanwhile(&socket);
         put_in_force(&mut socket, &request, &self.encoded, announced, &mut |_| Ok(()))
     }
 
@@ -80,6 +93,12 @@ impl Firewall {
         take_out(&mut socket(netns), self.owner(), record, siblings)
             .unwrap_or_else(|error| panic!("{error}"));
     }
+}
+
+/// Makes an encoded rule one that the kernel does not know: its counter has another name.
+pub(crate) fn spoil(rule: &mut EncodedRule) {
+    let at = rule.expressions.windows(7).position(|bytes| bytes == b"counter").expect("a counter");
+    rule.expressions[at] = b'C';
 }
 
 /// What `iptables` and `ip6tables` make of the same script, one command after the other.
